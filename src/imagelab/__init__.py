@@ -1,0 +1,1 @@
+"""Image-classification experiments on MLflow; start reading at experiment.py."""

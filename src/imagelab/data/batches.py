@@ -1,0 +1,70 @@
+"""From uint8 arrays to batches: shuffled, augmented and one-hot per batch, so that no float copy of a data set exists.
+
+Everything random is a function of (seed, epoch): an epoch can be repeated alone, which is what makes resuming exact.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from imagelab.data.dataset import Split
+
+MAX_SHIFT = 0.1  # of height and width
+
+
+def make_batches(split: Split, num_classes: int, batch_size: int) -> tf.data.Dataset:
+    """Batches in order: images uint8 (n, height, width, channels), one-hot labels float32 (n, num_classes)."""
+    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    indices = tf.data.Dataset.range(len(split)).batch(batch_size)
+    return indices.map(lambda i: look_up(images, labels, i, num_classes)).prefetch(2)
+
+
+def make_training_batches(
+    split: Split, num_classes: int, batch_size: int, seed: int, epoch: tf.Variable, augmentation: str = "none"
+) -> tf.data.Dataset:
+    """Batches of one epoch, shuffled and augmented as `epoch` (read when iteration begins) and `seed` say.
+
+    Args:
+        epoch: int64 scalar; the caller sets it before each epoch.
+        augmentation: none, shift, flip or flip_shift.
+    """
+    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    steps = -(-len(split) // batch_size)
+
+    def order(_: tf.Tensor) -> tf.data.Dataset:
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=[seed, epoch.read_value()])
+        return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
+
+    def look_up_augmented(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch, targets = look_up(images, labels, indices, num_classes)
+        for change in CHANGES[augmentation]:
+            batch = change(batch, tf.stack([seed * 1_000_003 + epoch.read_value(), step]))
+        return batch, targets
+
+    batches = tf.data.Dataset.range(1).flat_map(order).apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.enumerate().map(look_up_augmented, num_parallel_calls=1, deterministic=True).prefetch(4)
+
+
+def look_up(images: tf.Tensor, labels: tf.Tensor, i: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.gather(images, i), tf.one_hot(tf.gather(labels, i), num_classes)
+
+
+def flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirror half of the images left to right."""
+    mirrored = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
+    return tf.where(mirrored, images[:, :, ::-1], images)
+
+
+def shift(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Move each image by up to MAX_SHIFT along both axes; the border is repeated."""
+    for axis in (1, 2):
+        size = images.shape[axis]
+        most = max(1, round(MAX_SHIFT * size))
+        offsets = tf.random.stateless_uniform([tf.shape(images)[0], 1], seed + axis, -most, most + 1, tf.int32)
+        positions = tf.clip_by_value(tf.range(size) + offsets, 0, size - 1)
+        images = tf.gather(images, positions, axis=axis, batch_dims=1)
+    return images
+
+
+Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+CHANGES: dict[str, tuple[Change, ...]] = {"none": (), "shift": (shift,), "flip": (flip,), "flip_shift": (flip, shift)}

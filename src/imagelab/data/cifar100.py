@@ -1,0 +1,116 @@
+"""CIFAR-100: 60,000 colour 32x32 pictures of 100 classes in 20 superclasses (Krizhevsky, 2009)."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagelab.data import cache
+from imagelab.data.dataset import Dataset, Split, sha256_of
+from imagelab.errors import DataError
+
+FOLDER = "cifar-100-python"
+FILES = ("train", "test", "meta")
+PIXELS_SHA256 = {
+    "train": "4e457917601a66aed021f5fa37957b56c6319557c0a8ed5484de3c390af45430",
+    "test": "4cb8e5d9309da489bf6b19cc10cd96c3ae6f8daf225380b605aaee4c0d6aee19",
+}
+LABELS_SHA256 = {
+    "train": "afef40c58b6d48401eb099665ef4926ac8fb30cea144da35cab86ca5e1fb307d",
+    "test": "0ac447fd27dc9b99ca7277c77c184c91633dfa76d778ff2cf11b1373fdd8d3cb",
+}
+URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+URL_SHA256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+URL_VARIABLE = "IMAGELAB_CIFAR100_URL"  # a mirror of that archive
+
+
+def load(data_dir: Path | None = None) -> Dataset:
+    """Load the extracted official folder from data_dir or Keras's cache; else download it into the cache.
+
+    Raises:
+        DataError: no source has the three files undamaged.
+    """
+    cached = cache.cache_folder("cifar-100-python-target", FOLDER)
+    given = (data_dir, data_dir / FOLDER) if data_dir else ()
+    for folder in (*given, cached, cache.cache_folder(FOLDER)):
+        if dataset := read_folder(folder):
+            return dataset
+    return fetch(cached)
+
+
+def fetch(folder: Path) -> Dataset:
+    url = os.environ.get(URL_VARIABLE, URL)
+    with cache.filling(folder):
+        if dataset := read_folder(folder):  # another process filled it while this one waited
+            return dataset
+        cache.fetch_into(folder, list(FILES), {f"download from {url}": download})
+    if dataset := read_folder(folder):
+        return dataset
+    raise DataError(f"CIFAR-100 as fetched into {folder} is damaged; delete that folder and try again")
+
+
+def download(part: Path) -> None:
+    cache.download(os.environ.get(URL_VARIABLE, URL), part, URL_SHA256, extract=True)
+
+
+def read_folder(folder: Path) -> Dataset | None:
+    """The data set, or None where a file is missing or damaged; a damaged one is named."""
+    if not any((folder / name).exists() for name in FILES):
+        return None
+    content = {}
+    for name in FILES:
+        try:
+            content[name] = read_file(folder / name, name)
+        except (OSError, EOFError, pickle.UnpicklingError, DataError, KeyError, ValueError, TypeError) as error:
+            cache.say(f"{folder / name} cannot be used: {cache.first_line(error)}")
+            return None
+    return assemble(content, str(folder))
+
+
+def read_file(path: Path, name: str) -> dict[bytes, Any]:
+    """Read one of the three official pickles and check its content.
+
+    Raises:
+        DataError: pixels or labels have another SHA-256 than CIFAR-100's.
+    """
+    with path.open("rb") as file:
+        content: dict[bytes, Any] = PlainUnpickler(file, encoding="bytes").load()
+    if name == "meta":
+        if len(content[b"fine_label_names"]) != 100 or len(content[b"coarse_label_names"]) != 20:
+            raise DataError("it does not name 100 classes and 20 superclasses")
+        return content
+    content[b"data"] = np.ascontiguousarray(content[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    labels = [np.array(content[key], np.int64) for key in (b"fine_labels", b"coarse_labels")]
+    if sha256_of(content[b"data"]) != PIXELS_SHA256[name] or sha256_of(*labels) != LABELS_SHA256[name]:
+        raise DataError("damaged: its content has another SHA-256 than CIFAR-100's")
+    return content
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads numpy arrays and plain containers, and refuses everything else: a pickle can run any code."""
+
+    ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array and no plain container")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def assemble(content: dict[str, dict[bytes, Any]], source: str) -> Dataset:
+    train, test = (
+        Split(content[name][b"data"], np.array(content[name][b"fine_labels"], np.int64)) for name in ("train", "test")
+    )
+    fine_names, coarse_names = (
+        tuple(name.decode() for name in content["meta"][key]) for key in (b"fine_label_names", b"coarse_label_names")
+    )
+    superclass_of = dict(zip(content["train"][b"fine_labels"], content["train"][b"coarse_labels"], strict=True))
+    superclasses = tuple(int(superclass_of[label]) for label in range(len(fine_names)))
+    return Dataset("cifar100", train, test, fine_names, source, coarse_names, superclasses)

@@ -1,0 +1,103 @@
+"""What a data set is: uint8 images, integer labels, names and a digest of all of it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from imagelab.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 (n, height, width, channels), 0-255, and labels, int64 (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray | slice) -> "Split":
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in its official order and split; checks its own shapes and labels.
+
+    Attributes:
+        class_names: the name of each label.
+        source: where the files were found, for the record.
+        superclass_names: names of the coarser classes, empty where there are none.
+        superclasses: the superclass of each class, int64 (num_classes,), empty where there are none.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: str
+    superclass_names: tuple[str, ...] = ()
+    superclasses: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for split_name, split in (("train", self.train), ("test", self.test)):
+            images, labels = split.images, split.labels
+            sound = images.dtype == np.uint8 and images.ndim == 4 and images.shape[1:] == self.image_shape
+            if not sound or len(images) != len(labels) or len(labels) == 0:
+                raise DataError(f"{self.name}: {split_name} images are {images.dtype} {images.shape}, labels {labels.shape}")
+            if labels.min() < 0 or labels.max() >= self.num_classes:
+                raise DataError(f"{self.name}: {split_name} labels are not all within 0..{self.num_classes - 1}")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all pixels and labels of both splits, in hexadecimal."""
+        return sha256_of(self.train.images, self.train.labels, self.test.images, self.test.labels)
+
+    def class_balance(self) -> dict[str, list[int]]:
+        """Images of each class, per split."""
+        splits = (("train", self.train), ("test", self.test))
+        return {name: np.bincount(split.labels, minlength=self.num_classes).tolist() for name, split in splits}
+
+
+def sha256_of(*arrays: np.ndarray) -> str:
+    """SHA-256 of the arrays' raw bytes, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def split_validation(
+    train: Split, validation_fraction: float, seed: int, limit: int | None = None
+) -> tuple[Split, Split]:
+    """Split training images in two, the shares of the classes kept: (what is learned from, what chooses).
+
+    `limit` keeps the first n images before the split. Where that leaves too few of a class to keep shares, the split
+    is random instead.
+
+    Raises:
+        DataError: a part would be empty.
+    """
+    indices = np.arange(len(train))[:limit]
+    labels = train.labels[indices]
+    held_out = round(validation_fraction * len(indices))
+    if not 0 < held_out < len(indices):
+        raise DataError(f"validation_fraction={validation_fraction} of {len(indices)} images leaves {held_out} to validate on")
+    _, counts = np.unique(labels, return_counts=True)
+    stratify = labels if counts.min() >= 2 and len(counts) <= min(held_out, len(indices) - held_out) else None
+    fitted, validated = train_test_split(indices, test_size=held_out, random_state=seed, stratify=stratify)
+    return train.take(np.sort(fitted)), train.take(np.sort(validated))

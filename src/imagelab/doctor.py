@@ -1,0 +1,92 @@
+"""What this machine has of what the project can use, and what to type next."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from imagelab.errors import ImagelabError
+from imagelab.quiet import start_keras
+from imagelab.tracking import runs_folder, use_tracking_store
+
+Finding = tuple[str, str]
+
+
+def examine() -> Iterator[Finding]:
+    """Yield (what, what was found) one by one; nothing found wrong stops the rest."""
+    start_keras()
+    checks: list[Callable[[], Iterator[Finding]]] = [environment, hardware, data, weights, store, unfinished]
+    for check in checks:
+        yield from check()
+
+
+def environment() -> Iterator[Finding]:
+    libraries = ("mlflow", "keras", "tensorflow")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
+    yield "Python", f"{platform.python_version()} with {versions}"
+    found = [name for name in ("conda", "uv", "virtualenv") if shutil.which(name)]
+    yield "environment managers", ", ".join(f"--env-manager {name}" for name in ["local", *found])
+
+
+def hardware() -> Iterator[Finding]:
+    import tensorflow as tf
+
+    from imagelab.training.precision import choose_dtype_policy, processor_bfloat16_features
+
+    features = ", ".join(processor_bfloat16_features()) or "no bfloat16 instructions"
+    yield "processor", f"{os.cpu_count()} x {platform.machine()}, {features}"
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    yield "GPU", ", ".join(str(gpu.get("device_name", gpu)) for gpu in gpus) or "none that TensorFlow can use"
+    yield "mixed_precision=auto", f"trains in {choose_dtype_policy('auto')} here"
+    memory = psutil.virtual_memory()
+    yield "memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+    yield "disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free here"
+
+
+def data() -> Iterator[Finding]:
+    from imagelab.data import DATASETS, cache, cifar100, fashion_mnist
+
+    folders = {
+        "fashion_mnist": (cache.cache_folder("fashion-mnist"), fashion_mnist.DEBIAN_FOLDER),
+        "cifar100": (cache.cache_folder("cifar-100-python-target", cifar100.FOLDER),),
+    }
+    readers = {"fashion_mnist": fashion_mnist.read_folder, "cifar100": cifar100.read_folder}
+    for name in DATASETS:
+        if name not in folders:
+            yield f"data: {name}", "comes with a library"
+            continue
+        good = [str(folder) for folder in folders[name] if readers[name](folder)]
+        yield f"data: {name}", f"complete in {good[0]}" if good else "not here; fetched when first used"
+
+
+def weights() -> Iterator[Finding]:
+    from imagelab.data import cache
+
+    folder = cache.cache_folder().parent / "models"
+    found = sorted(path.name for path in folder.glob("*.h5"))
+    yield "weights", f"{', '.join(found)} in {folder}" if found else f"none in {folder}"
+
+
+def store() -> Iterator[Finding]:
+    try:
+        client = use_tracking_store()
+    except ImagelabError as error:
+        yield "tracking store", f"PROBLEM: {error}"
+        return
+    yield "tracking store", f"{client.tracking_uri} answers"
+    try:
+        client.search_registered_models(max_results=1)
+        yield "model registry", "usable"
+    except Exception as error:
+        yield "model registry", f"PROBLEM: {error}"
+
+
+def unfinished() -> Iterator[Finding]:
+    from imagelab.tracking.run import RESUME
+
+    for folder in sorted(runs_folder().glob("*/settings.json")):
+        yield "unfinished run", f"{RESUME.format(run_id=folder.parent.name)} (or delete {folder.parent})"

@@ -1,0 +1,25 @@
+"""What can go wrong in a way the user can mend; each message says what was given, what was expected and what to do."""
+
+
+class ImagelabError(Exception):
+    """The command failed (exit code 1); the message is one line for standard error."""
+
+
+class SettingsError(ImagelabError):
+    """A setting is wrong (exit code 2): nothing was trained."""
+
+
+class DataError(ImagelabError):
+    """A data set is missing, damaged or of the wrong shape."""
+
+
+class TrackingError(ImagelabError):
+    """The tracking store cannot be used, or did not take everything."""
+
+
+class DivergedError(ImagelabError):
+    """The loss became NaN or infinite."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM; not an Exception, so that no library swallows it."""

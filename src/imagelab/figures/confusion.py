@@ -1,0 +1,75 @@
+"""Confusion matrices that can be read with 10 and with 100 classes."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MOST_CLASSES_WITH_COUNTS = 20
+
+
+def draw_confusion(confusion: pd.DataFrame, order: np.ndarray, groups: list[str], title: str) -> Figure:
+    """Shares of each true class; counts in the cells where they fit, otherwise only errors get colour.
+
+    Args:
+        confusion: counts, a row a true class, a column a predicted one, with class names as index and columns.
+        order: the order in which to show the classes.
+        groups: the superclass of each class (unordered); empty where there are none. Lines part the groups.
+    """
+    counts = confusion.to_numpy()[np.ix_(order, order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [confusion.columns[i] for i in order]
+    few = len(names) <= MOST_CLASSES_WITH_COUNTS
+    size = 3 + 0.62 * len(names) if few else 5 + 0.17 * len(names)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    sns.heatmap(
+        shares,
+        ax=axes,
+        annot=counts if few else False,
+        fmt="d",
+        cmap="Blues" if few else "rocket_r",
+        vmin=0,
+        vmax=1 if few else max(0.05, np.sort((shares * (1 - np.eye(len(names)))).ravel())[-len(names) // 4]),
+        square=True,
+        linewidths=0.5 if few else 0,
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "share of the true class", "shrink": 0.8, "extend": "neither" if few else "max"},
+    )
+    axes.tick_params(axis="both", labelsize=10 if few else 7, length=0)
+    axes.tick_params(axis="x", rotation=45 if few else 90)
+    for label in axes.get_xticklabels():
+        label.set_ha("right" if few else "center")
+    axes.set(title=title, xlabel="predicted", ylabel="true")
+    if groups:
+        mark_groups(axes, [groups[i] for i in order])
+    return figure
+
+
+def mark_groups(axes: Axes, groups: list[str]) -> None:
+    """Outline the square of each superclass and name it on the right."""
+    edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        box = {"color": "#1f77b4", "linewidth": 1}
+        axes.plot([start, end, end, start, start], [start, start, end, end, start], **box)
+        axes.text(
+            len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color="#1f77b4"
+        )
+
+
+def explore_confusion(confusion: pd.DataFrame, order: np.ndarray, title: str) -> go.Figure:
+    """The same matrix, with names, count and share under the pointer."""
+    counts = confusion.to_numpy()[np.ix_(order, order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [confusion.columns[i] for i in order]
+    off_diagonal = shares * (1 - np.eye(len(names)))
+    hover = "true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1%} of the true class<extra></extra>"
+    heatmap = go.Heatmap(
+        z=shares, x=names, y=names, customdata=counts, hovertemplate=hover, colorscale="Blues", zmin=0,
+        zmax=1 if len(names) <= MOST_CLASSES_WITH_COUNTS else float(max(0.05, off_diagonal.max())),
+    )  # fmt: skip
+    layout = {"xaxis_title": "predicted", "yaxis_title": "true", "yaxis_autorange": "reversed", "height": 850}
+    return go.Figure(heatmap).update_layout(title=title, **layout)

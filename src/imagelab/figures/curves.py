@@ -1,0 +1,72 @@
+"""Curves: over epochs, and of accuracy over confidence."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from plotly.subplots import make_subplots
+
+PANELS = {"loss": ("loss", "val_loss"), "accuracy": ("accuracy", "val_accuracy"), "learning rate": ("learning_rate",)}
+TOP_5 = {"top-5 accuracy": ("top_5_accuracy", "val_top_5_accuracy")}
+COLORS = ("#4c72b0", "#dd8452")
+
+
+def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figure:
+    """Loss, accuracy and learning rate over epochs, the best epoch marked.
+
+    Args:
+        rows: one dict an epoch, as `Checkpoints.rows` holds them.
+    """
+    frame, panels = pd.DataFrame(rows), panels_of(rows)
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axes, (name, columns) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for column, color in zip(columns, COLORS, strict=False):
+            axes.plot(frame["epoch"], frame[column], marker=".", color=color, label=label_of(column))
+        axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch ({best_epoch})")
+        axes.set(title=name, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def explore_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> go.Figure:
+    """The same curves, with values under the pointer."""
+    frame, panels = pd.DataFrame(rows), panels_of(rows)
+    figure = make_subplots(1, len(panels), subplot_titles=list(panels))
+    for column_number, (name, columns) in enumerate(panels.items(), 1):
+        for column, color in zip(columns, COLORS, strict=False):
+            line = go.Scatter(x=frame["epoch"], y=frame[column], name=label_of(column), line={"color": color})
+            figure.add_trace(line.update(legendgroup=name, mode="lines+markers"), 1, column_number)
+        figure.add_vline(best_epoch, line_dash="dot", line_color="gray", col=column_number)
+    figure.update_xaxes(title_text="epoch")
+    return figure.update_layout(title=title, hovermode="x unified", template="plotly_white")
+
+
+def draw_calibration(calibration: pd.DataFrame, title: str) -> Figure:
+    """Accuracy over confidence, bin by bin, beside the diagonal of a network that knows what it knows.
+
+    Args:
+        calibration: as `Evaluation.calibration` returns it.
+    """
+    figure = Figure(figsize=(5, 5.4), layout="constrained")
+    axes = figure.subplots()
+    widths = calibration["to"] - calibration["from"]
+    axes.bar(calibration["from"], calibration["accuracy"], widths, align="edge", edgecolor="white", label="accuracy")
+    axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="perfectly calibrated")
+    axes.plot(calibration["confidence"], calibration["accuracy"], "o", color=COLORS[1], label="mean confidence")
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left")
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def panels_of(rows: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    return {**PANELS, **TOP_5} if "val_top_5_accuracy" in rows[0] else PANELS
+
+
+def label_of(column: str) -> str:
+    return "validation" if column.startswith("val_") else "learning rate" if column == "learning_rate" else "training"

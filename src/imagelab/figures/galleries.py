@@ -1,0 +1,46 @@
+"""Pictures of the images themselves."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+COLUMNS = 8
+
+
+def draw_samples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
+    """One image of each class, the first there is, under its name (at most 100 classes)."""
+    classes, first = np.unique(labels, return_index=True)
+    captions = [class_names[label] for label in classes[:100]]
+    return draw_grid(images[first[:100]], captions, ["black"] * len(captions), title, 10)
+
+
+def draw_predictions(
+    images: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    class_names: Sequence[str],
+    title: str,
+) -> Figure:
+    """Images with what they were taken for, how surely, and, where that is wrong, the truth; in the order given."""
+    captions, colors = [], []
+    for label, guess, probability in zip(labels, predicted, confidence, strict=True):
+        right = label == guess
+        truth = "" if right else f"\ntruly {class_names[label]}"
+        captions.append(f"{class_names[guess]} {probability:.1%}{truth}")
+        colors.append("#2a7a2a" if right else "#b02020")
+    return draw_grid(images, captions, colors, title, COLUMNS)
+
+
+def draw_grid(images: np.ndarray, captions: list[str], colors: list[str], title: str, columns: int) -> Figure:
+    rows = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(1.55 * columns, 1.95 * rows + 0.6), layout="constrained")
+    figure.suptitle(title)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if index < len(images):
+            image = images[index]
+            axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+            axes.set_title(captions[index].replace("_", " "), fontsize=8, color=colors[index])
+    return figure

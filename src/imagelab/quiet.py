@@ -1,0 +1,26 @@
+"""Starts Keras without the dozen lines that TensorFlow's C++ code writes before any log level applies."""
+
+import os
+import sys
+import tempfile
+
+
+def start_keras() -> None:
+    """Import Keras and look for devices; what is written to standard error meanwhile is shown only if that fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            kept.seek(0)
+            os.write(standard_error, kept.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)

@@ -1,0 +1,33 @@
+"""The recommended settings of each (data set, model), as plain data; what the user gives wins over them.
+
+The README's results table is what these give. A value stands in the most general place where it holds.
+"""
+
+from typing import Any
+
+EVERYWHERE: dict[str, Any] = {
+    "epochs": 20,
+    "batch_size": 128,
+    "learning_rate": 0.001,
+    "learning_rate_schedule": "cosine",
+    "dropout_rate": None,  # the network's own rates
+    "label_smoothing": 0.0,
+    "augmentation": "none",
+}
+
+RECIPES: dict[tuple[str, str], dict[str, Any]] = {
+    ("fashion_mnist", "basic_ann"): {},
+    ("fashion_mnist", "basic_cnn"): {"epochs": 15},
+    ("fashion_mnist", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005},
+    ("cifar100", "basic_ann"): {},
+    ("cifar100", "basic_cnn"): {"epochs": 30, "augmentation": "flip"},
+    ("cifar100", "deeper_cnn"): {"epochs": 30, "learning_rate": 0.0005, "augmentation": "flip"},
+    ("digits", "basic_ann"): {"epochs": 50, "batch_size": 32},
+    ("digits", "basic_cnn"): {"epochs": 30, "batch_size": 32},
+    ("digits", "deeper_cnn"): {"epochs": 30, "batch_size": 32, "learning_rate": 0.0005},
+}
+
+
+def recommended(dataset: str, model: str) -> dict[str, Any]:
+    """The settings to use where the user gives none."""
+    return {**EVERYWHERE, **RECIPES.get((dataset, model), {})}

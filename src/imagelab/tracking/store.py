@@ -1,0 +1,116 @@
+"""Which tracking store is used, that it answers, and that a SQLite one is created once."""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from imagelab.errors import TrackingError
+
+if TYPE_CHECKING:
+    import mlflow
+
+SQLITE = "sqlite:///"
+
+
+def project_folder() -> Path:
+    """The folder with MLproject: the current one or the nearest above it; the current one where there is none."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "MLproject").exists()), here)
+
+
+def runs_folder() -> Path:
+    """Where unfinished runs keep checkpoints and what has not been delivered yet, a folder a run."""
+    return project_folder() / "runs"
+
+
+def use_tracking_store() -> "mlflow.MlflowClient":
+    """A client of MLFLOW_TRACKING_URI, or of `mlflow.db` beside MLproject; made sure to answer now.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Delivery tries again by itself, so that a request may give up soon.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    import mlflow
+
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"{SQLITE}{project_folder() / 'mlflow.db'}")
+    uri = mlflow.get_tracking_uri()
+    try:
+        if uri.startswith(("postgresql", "mysql", "mssql")):
+            connect_once(uri)
+        client = mlflow.MlflowClient()
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        raise TrackingError(
+            f"the tracking store {without_password(uri)} does not answer ({reason_of(error)}); "
+            "start it, or set MLFLOW_TRACKING_URI to one that runs, or unset it to use mlflow.db in this folder"
+        ) from error
+    return client
+
+
+def connect_once(uri: str) -> None:
+    """Fail at once where a database is away; MLflow itself would try for minutes."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def reason_of(error: Exception) -> str:
+    """The innermost cause of an error, in one short line."""
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return text.rsplit("Caused by ", 1)[-1][:200].strip("()") if "Caused by " in text else text[:200]
+
+
+def without_password(uri: str) -> str:
+    from sqlalchemy.engine import make_url
+
+    try:
+        return make_url(uri).render_as_string(hide_password=True)
+    except Exception:
+        return uri
+
+
+def make_sqlite_tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """MLflow's SQLite tracking store, opened under a lock, with artifacts beside the database.
+
+    Registered with MLflow in pyproject.toml, so that `mlflow run` and `mlflow ui` use it too: several first commands
+    at once would otherwise all create the same database and break it for good.
+    """
+    from mlflow.tracking._tracking_service.utils import _get_sqlalchemy_store
+
+    if artifact_uri is None and (path := database_path(store_uri)):
+        artifact_uri = os.environ.get("_MLFLOW_SERVER_ARTIFACT_ROOT") or str(path.parent / "mlruns")
+    with creating(store_uri):
+        return _get_sqlalchemy_store(store_uri, artifact_uri)
+
+
+def make_sqlite_registry_store(store_uri: str) -> Any:
+    """MLflow's SQLite model registry, opened under the same lock."""
+    from mlflow.tracking._model_registry.utils import _get_sqlalchemy_store
+
+    with creating(store_uri):
+        return _get_sqlalchemy_store(store_uri)
+
+
+def creating(store_uri: str) -> Any:
+    path = database_path(store_uri)
+    if path is None:
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def database_path(store_uri: str) -> Path | None:
+    """The file of a SQLite URI; None for one in memory."""
+    name = store_uri.removeprefix(SQLITE).split("?")[0]
+    return Path(name).absolute() if name and ":memory:" not in name else None

@@ -1,0 +1,75 @@
+"""What happens around each epoch."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from imagelab.training.checkpoints import Checkpoints, Row
+
+Logs = dict[str, float] | None
+
+
+class SeedEachEpoch(keras.callbacks.Callback):
+    """Make everything random in an epoch a function of (seed, epoch), so that a resumed run repeats it."""
+
+    def __init__(self, seed: int, epoch: tf.Variable) -> None:
+        super().__init__()
+        self.seed, self.epoch = seed, epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch.assign(epoch)
+        generators = [layer.seed_generator for layer in self.model.layers if hasattr(layer, "seed_generator")]
+        for index, generator in enumerate(generators):
+            start = np.random.SeedSequence([self.seed, epoch, index]).generate_state(generator.state.shape[0])
+            generator.state.assign(tf.cast(start, generator.state.dtype))
+
+
+class StopEarly(keras.callbacks.EarlyStopping):
+    """Keras's early stopping, which remembers the epochs before an interruption."""
+
+    def __init__(self, patience: int, rows: list[Row]) -> None:
+        super().__init__(monitor="val_loss", mode="min", patience=patience)
+        self.rows = list(rows)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        super().on_train_begin(logs)
+        for row in self.rows:
+            self.on_epoch_end(row["epoch"] - 1, row)
+
+
+class CompleteEpoch(keras.callbacks.Callback):
+    """Measure an epoch, save its checkpoint and then report its row: one row, one point on each curve.
+
+    An epoch whose loss is no number is not completed: `diverged` says so and training stops.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, images: int, on_epoch: Callable[[Row], None]) -> None:
+        super().__init__()
+        self.checkpoints, self.images, self.on_epoch = checkpoints, images, on_epoch
+        self.started = self.trained = 0.0
+        self.diverged = False
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.started = self.trained = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        row: dict[str, Any] = {
+            "epoch": epoch + 1,
+            **{name: float(value) for name, value in (logs or {}).items()},
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "epoch_seconds": time.perf_counter() - self.started,
+            "images_per_second": self.images / (self.trained - self.started),
+            "timestamp": round(time.time() * 1000),
+        }
+        if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
+            self.diverged = self.model.stop_training = True
+            return
+        self.checkpoints.save(self.model, row)
+        self.on_epoch(row)

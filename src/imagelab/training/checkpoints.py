@@ -1,0 +1,79 @@
+"""The state of a training on disk: enough to go on from the last complete epoch, to the bit.
+
+    epoch-00007.keras   the compiled network (weights and optimizer) after epoch 7
+    best.keras          the network of the best epoch (lowest val_loss)
+    progress.json       a row an epoch; replacing this file is what completes an epoch
+
+What is not in these files (shuffling, augmentation, dropout) is a function of the seed and the epoch, and what the
+callbacks remember (patience, best epoch) is read off the rows.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+Row = dict[str, Any]
+
+
+class Checkpoints:
+    """Checkpoints below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        progress = folder / "progress.json"
+        self.rows: list[Row] = json.loads(progress.read_text()) if progress.exists() else []
+
+    @property
+    def best_path(self) -> Path:
+        return self.folder / "best.keras"
+
+    @property
+    def best_row(self) -> Row | None:
+        """The row of the epoch with the lowest val_loss, the first of equals; None before the first epoch."""
+        return min(self.rows, key=lambda row: row["val_loss"], default=None)
+
+    def save(self, model: keras.Model, row: Row) -> None:
+        """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place."""
+        rows = [*self.rows, row]
+        path = self.path_of(row["epoch"])
+        part = path.with_name(f"part-{path.name}")
+        model.save(part)
+        replace_durably(part, path)
+        if min(rows, key=lambda r: r["val_loss"]) is row:
+            self.mark_best(path)
+        write_durably(self.folder / "progress.json", json.dumps(rows))
+        if self.rows:
+            self.path_of(self.rows[-1]["epoch"]).unlink(missing_ok=True)
+        self.rows = rows
+
+    def restore(self, model: keras.Model) -> None:
+        """Put weights and optimizer of the last complete epoch into a freshly compiled network of the same build."""
+        if self.rows:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self.path_of(self.rows[-1]["epoch"]))
+
+    def path_of(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:05d}.keras"
+
+    def mark_best(self, path: Path) -> None:
+        part = path.with_name("part-best.keras")
+        part.unlink(missing_ok=True)
+        os.link(path, part)
+        os.replace(part, self.best_path)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file so that at any moment, even when the power fails, either the old or the new one is there."""
+    part = path.with_name(f"part-{path.name}")
+    part.write_text(text)
+    replace_durably(part, path)
+
+
+def replace_durably(part: Path, path: Path) -> None:
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)

@@ -1,0 +1,75 @@
+"""What a person watches while a network trains; nothing where the output is no terminal."""
+
+import time
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from imagelab.training.checkpoints import Checkpoints, Row
+
+Logs = dict[str, float] | None
+
+
+class TrainingProgress(keras.callbacks.Callback):
+    """A live bar for the epoch (step, images a second, time left) above which each complete epoch leaves a line."""
+
+    def __init__(self, checkpoints: Checkpoints, epochs: int, images: int, console: Console | None = None) -> None:
+        super().__init__()
+        self.console = console or Console()
+        self.checkpoints, self.epochs, self.images = checkpoints, epochs, images
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[say]}"))
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("", total=None, say="")
+        self.epoch_started = 0.0
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.bar.start()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.bar.stop()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch_started = time.perf_counter()
+        title = f"epoch {epoch + 1}/{self.epochs}"
+        self.bar.reset(self.task, total=self.params["steps"], description=title, say=self.scores())
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        done = min(batch + 1, self.params["steps"])
+        seconds = time.perf_counter() - self.epoch_started
+        share = done / self.params["steps"]
+        epochs_left = self.epochs - len(self.checkpoints.rows) - share
+        left = epochs_left * self.seconds_an_epoch(seconds / share)
+        say = f"{share * self.images / seconds:,.0f} images/s  at most {clock(left)} left  {self.scores()}"
+        self.bar.update(self.task, completed=done, say=say)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.console.is_terminal and self.checkpoints.rows:
+            self.bar.console.print(describe(self.checkpoints.rows[-1], self.epochs, self.checkpoints.best_row), highlight=False)
+
+    def seconds_an_epoch(self, guess: float) -> float:
+        recent = [row["epoch_seconds"] for row in self.checkpoints.rows[-3:]]
+        return sum(recent) / len(recent) if recent else guess
+
+    def scores(self) -> str:
+        best = self.checkpoints.best_row
+        if best is None:
+            return ""
+        current = self.checkpoints.rows[-1]["val_accuracy"]
+        return f"validation {current:.1%}, best {best['val_accuracy']:.1%} (epoch {best['epoch']})"
+
+
+def describe(row: Row, epochs: int, best: Row | None) -> str:
+    """One line about one complete epoch."""
+    mark = "  [green]best[/green]" if best is not None and best["epoch"] == row["epoch"] else ""
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}  "
+        f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.2%}  "
+        f"{row['images_per_second']:,.0f} images/s  {row['epoch_seconds']:.1f} s{mark}"
+    )
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

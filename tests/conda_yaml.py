@@ -1,0 +1,24 @@
+"""Prints conda.yaml: Python and every library that uv.lock pins for it. `make lock` writes it, a test compares it."""
+
+import subprocess
+
+
+def conda_yaml() -> str:
+    """The content that conda.yaml must have."""
+    command = ["uv", "export", "--frozen", "--no-dev", "--no-hashes", "--no-emit-project", "--no-annotate", "--no-header"]
+    pins = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = [
+        "# Made from uv.lock by `make lock`: the same pins for `mlflow run` with conda, virtualenv or uv.",
+        "name: imagelab",
+        "channels: [conda-forge]",
+        "dependencies:",
+        "  - python=3.11",
+        "  - pip",
+        "  - pip:",
+        *(f'      - "{pin}"' for pin in pins),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(conda_yaml(), end="")
