@@ -13,9 +13,10 @@ def start_keras() -> None:
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
-            import keras  # noqa: F401
+            import keras
             import tensorflow as tf
 
+            keras.utils.disable_interactive_logging()
             tf.config.list_physical_devices()
         except BaseException:
             kept.seek(0)

@@ -17,7 +17,7 @@ EVERYWHERE: dict[str, Any] = {
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("fashion_mnist", "basic_ann"): {},
-    ("fashion_mnist", "basic_cnn"): {"epochs": 15},
+    ("fashion_mnist", "basic_cnn"): {"epochs": 15, "learning_rate": 0.002},
     ("fashion_mnist", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005},
     ("cifar100", "basic_ann"): {},
     ("cifar100", "basic_cnn"): {"epochs": 30, "augmentation": "flip"},

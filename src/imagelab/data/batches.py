@@ -33,7 +33,7 @@ def make_training_batches(
 
     def order(_: tf.Tensor) -> tf.data.Dataset:
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=[seed, epoch.read_value()])
-        return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
+        return tf.data.Dataset.range(steps).map(lambda s: (s, shuffled[s * batch_size : (s + 1) * batch_size]))
 
     def look_up_augmented(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch, targets = look_up(images, labels, indices, num_classes)
@@ -42,7 +42,7 @@ def make_training_batches(
         return batch, targets
 
     batches = tf.data.Dataset.range(1).flat_map(order).apply(tf.data.experimental.assert_cardinality(steps))
-    return batches.enumerate().map(look_up_augmented, num_parallel_calls=1, deterministic=True).prefetch(4)
+    return batches.map(look_up_augmented, num_parallel_calls=1, deterministic=True).prefetch(4)
 
 
 def look_up(images: tf.Tensor, labels: tf.Tensor, i: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:

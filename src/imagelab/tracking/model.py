@@ -1,6 +1,7 @@
 """The best network as a LoggedModel: signature, input example, pip requirements and its own metrics."""
 
 import importlib.metadata
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from imagelab.tracking.outbox import Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+for chatty in ("mlflow.utils.uv_utils", "mlflow.utils.environment"):
+    logging.getLogger(chatty).setLevel(logging.ERROR)
 
 REQUIREMENTS = ("keras", "mlflow", "numpy", "tensorflow")
 
@@ -42,6 +46,7 @@ def log_model(run_id: str, folder: Path, entry: Entry) -> str:
     import keras
     from mlflow.models import Model, infer_signature
 
+    keras.utils.disable_interactive_logging()  # holds for this thread only
     network = keras.saving.load_model(folder / entry["path"], compile=False)
     example = np.load(folder / entry["example"], allow_pickle=False)
     info = Model.log(

@@ -11,7 +11,7 @@ from imagelab.data.dataset import Split
 from imagelab.errors import DivergedError
 from imagelab.training.callbacks import CompleteEpoch, SeedEachEpoch, StopEarly
 from imagelab.training.checkpoints import Checkpoints, Row
-from imagelab.training.fused import fuse_batch_normalization
+from imagelab.training.fused import fuse_adam, fuse_batch_normalization
 from imagelab.training.progress import TrainingProgress
 
 VALIDATION_BATCH_SIZE = 500
@@ -48,6 +48,7 @@ def train(
     num_classes, steps = model.output_shape[-1], -(-len(fitted) // batch_size)
     rate = make_learning_rate(learning_rate, learning_rate_schedule, epochs * steps)
     compile_model(model, rate, label_smoothing, steps)
+    fuse_adam(model.optimizer)
     fuse_batch_normalization(model)
     checkpoints.restore(model)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)

@@ -1,0 +1,29 @@
+"""One measured process a row: what it printed last, how long it took and the most memory it held."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+
+def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run Python with these arguments; return its last line (JSON) with `wall_seconds` and `peak_megabytes`.
+
+    Raises:
+        SystemExit: it failed; what it said is printed.
+    """
+    started = time.perf_counter()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(env or {})}
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    output, errors = process.stdout, process.stderr
+    assert output is not None and errors is not None
+    lines = output.read().splitlines()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+    resources = {"wall_seconds": time.perf_counter() - started, "peak_megabytes": usage.ru_maxrss / 1024}
+    return {**(json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}), **resources}
