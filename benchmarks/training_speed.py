@@ -82,7 +82,9 @@ def train_ours(model_name: str, precision: str, seed: int, batch_size: int, epoc
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))
         started = time.perf_counter()
-        train(model, fitted, validated, checkpoints, epochs=epochs, batch_size=batch_size, learning_rate=rate, seed=seed)
+        train(
+            model, fitted, validated, checkpoints, epochs=epochs, batch_size=batch_size, learning_rate=rate, seed=seed
+        )
         seconds = time.perf_counter() - started
         epochs = len(checkpoints.rows)
         model.load_weights(checkpoints.best_path)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
+from imagelab.console import say
 from imagelab.errors import ImagelabError, Interrupted, SettingsError
 from imagelab.settings import parse
 
@@ -26,7 +27,8 @@ def command(name: str, kind: type[SettingsT], work: Callable[[SettingsT], str]) 
     try:
         settings = parse(kind, name, sys.argv[1:])
         with interruptible():
-            print(work(settings), flush=True)
+            sys.stdout.write(f"{work(settings)}\n")
+            sys.stdout.flush()
     except Interrupted:
         sys.exit(INTERRUPTED)
     except SettingsError as error:
@@ -42,7 +44,7 @@ def command(name: str, kind: type[SettingsT], work: Callable[[SettingsT], str]) 
 
 def fail(name: str, error: Any, code: int) -> NoReturn:
     lines = " ".join(str(error).split())
-    print(f"{name}: {lines}", file=sys.stderr)
+    say(f"{name}: {lines}")
     sys.exit(code)
 
 

@@ -11,7 +11,7 @@ import psutil
 
 from imagelab.errors import ImagelabError
 from imagelab.quiet import start_keras
-from imagelab.tracking import runs_folder, use_tracking_store
+from imagelab.tracking import RESUME, discard_wrapper, runs_folder, use_tracking_store
 
 Finding = tuple[str, str]
 
@@ -77,6 +77,7 @@ def store() -> Iterator[Finding]:
     except ImagelabError as error:
         yield "tracking store", f"PROBLEM: {error}"
         return
+    discard_wrapper(client)  # a look around is no run
     yield "tracking store", f"{client.tracking_uri} answers"
     try:
         client.search_registered_models(max_results=1)
@@ -86,7 +87,5 @@ def store() -> Iterator[Finding]:
 
 
 def unfinished() -> Iterator[Finding]:
-    from imagelab.tracking.run import RESUME
-
     for folder in sorted(runs_folder().glob("*/settings.json")):
         yield "unfinished run", f"{RESUME.format(run_id=folder.parent.name)} (or delete {folder.parent})"

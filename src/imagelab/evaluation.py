@@ -139,7 +139,7 @@ class Evaluation:
         )
 
     def superclass_table(self) -> pd.DataFrame:
-        """Each superclass, worst first: accuracy by class and by superclass, and the share of errors that stay inside."""
+        """Each superclass, worst first: accuracy by class and by superclass, share of errors that stay inside."""
         of_class = np.array(self.superclasses)
         true, predicted = of_class[self.labels], of_class[self.predicted]
         names = np.array(self.superclass_names)
@@ -156,7 +156,7 @@ class Evaluation:
         return np.argsort(self.superclasses, kind="stable") if self.superclasses else np.arange(len(self.class_names))
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Every table under its file's stem; all but `confusion_matrix` and `classification_report` have a plain index."""
+        """Every table under its file's stem; an index that has a name is a column of its own."""
         tables = {
             "confusion_matrix": self.confusion,
             "classification_report": self.classification_report(),

@@ -2,13 +2,13 @@
 
 import io
 import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from imagelab.console import say
 from imagelab.tracking import Run
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def report_data(run: Run, dataset: "Dataset", fitted: "Split", validated: "Split
     title = f"{dataset.name}: the first training image of each class"
     figure = draw_samples(dataset.train.images, dataset.train.labels, dataset.class_names, title)
     run.log_figure("figures/samples.png", figure)
-    run.say(
+    say(
         f"{dataset.name}: {len(fitted):,} images to learn from, {len(validated):,} to choose by, "
         f"{len(dataset.test):,} to test; {dataset.source}"
     )
@@ -82,7 +82,7 @@ def report_network(run: Run, model: "keras.Model", policy: str) -> None:
     run.log_params({"dtype_policy": policy})
     run.log_metrics({"parameter_count": model.count_params()}, 0)
     go_on = ", going on after its last complete epoch" if run.resumed else ""
-    run.say(f"run {run.run_id}: {model.name}, {model.count_params():,} parameters, {policy}{go_on}")
+    say(f"run {run.run_id}: {model.name}, {model.count_params():,} parameters, {policy}{go_on}")
 
 
 def report_training(run: Run, rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def write_result(run: Run, **values: float) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
     part = path.with_suffix(".part")
     part.write_text(json.dumps(known | values))
-    os.replace(part, path)
+    part.replace(path)
 
 
 def report_evaluation(

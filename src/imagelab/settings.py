@@ -6,6 +6,7 @@ Kept light (no TensorFlow, no MLflow): `--help` and a wrong value answer at once
 import argparse
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -34,6 +35,12 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def run_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ValueError("must be an MLflow run id, 32 hexadecimal digits")
+    return text
+
+
 def readable_folder(path: Path) -> Path:
     if not path.is_dir():
         raise ValueError("must be an existing folder")
@@ -41,7 +48,7 @@ def readable_folder(path: Path) -> Path:
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
-RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+RunId = Annotated[str, AfterValidator(run_id)]
 DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
 ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
 Folder = Annotated[Path, AfterValidator(readable_folder)]
@@ -75,10 +82,13 @@ class TrainSettings(BaseModel):
         5, ge=0, le=10_000, description="epochs without a better val_loss before stopping; 0: never stop early"
     )
     mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="number format of the layers; auto: bfloat16 where the processor or GPU has it, else float32"
+        "auto",
+        description="number format of the layers; auto: bfloat16 where the processor or GPU has it, else float32",
     )
     limit: int | None = Field(None, ge=20, description="train on the first n images only, for a quick look")
-    data_dir: Folder | None = Field(None, description="folder to look for the data set's files in, before Keras's cache")
+    data_dir: Folder | None = Field(
+        None, description="folder to look for the data set's files in, before Keras's cache"
+    )
     note: str = Field("", max_length=5000, description="free text, shown as the run's description")
     upload_patience: float = Field(
         300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
@@ -100,7 +110,7 @@ class TrainSettings(BaseModel):
         return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
     def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:
-        """The settings that a function takes under the same name (data set and model are things, not settings, there)."""
+        """The settings that a function takes under the same name; data set and model are things to it, not names."""
         wanted = set(inspect.signature(function).parameters) - {"dataset", "model"}
         return {name: getattr(self, name) for name in type(self).model_fields if name in wanted}
 
@@ -166,7 +176,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     joined, words = [], iter(arguments)
     for word in words:
         if word == "-P":
-            joined.append(f"--{next(words, '')}")
+            pair = next(words, "")
+            if "=" not in pair:
+                raise SettingsError(f"-P needs name=value, not {pair!r}")
+            joined.append(f"--{pair}")
         elif word.startswith("--") and "=" not in word and word != "--help":
             value = next(words, None)
             joined.append(word if value is None else f"{word}={value}")
@@ -177,6 +190,8 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _refuse_unknown(word: str, known: list[str]) -> NoReturn:
     name = word.lstrip("-").split("=")[0]
+    if name in known:
+        raise SettingsError(f"{word}: settings are given as --{word} or -P {word}")
     hint = did_you_mean(name, known) or f"; known settings: {', '.join(known)}"
     raise SettingsError(f"{word}: there is no setting named {name!r}{hint}")
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import keras
 from filelock import FileLock
 
+from imagelab.console import say
 from imagelab.errors import DataError
 
 Fetch = Callable[[Path], None]
@@ -69,7 +69,7 @@ def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str
 def move_into(folder: Path, names: list[str], part: Path) -> None:
     found = {name: next(path for path in sorted(part.rglob(name)) if path.is_file()) for name in names}
     for name, path in found.items():
-        os.replace(path, folder / name)
+        path.replace(folder / name)
 
 
 def download(url: str, folder: Path, sha256: str | None = None, extract: bool = False) -> None:
@@ -107,8 +107,3 @@ def run_quietly(command: list[str], folder: Path) -> None:
 def first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0]
-
-
-def say(line: str) -> None:
-    """Tell the person who waits; standard error, so that results can be piped."""
-    print(line, file=sys.stderr, flush=True)

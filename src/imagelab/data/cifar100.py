@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imagelab.console import say
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
 from imagelab.errors import DataError
@@ -64,7 +65,7 @@ def read_folder(folder: Path) -> Dataset | None:
         try:
             content[name] = read_file(folder / name, name)
         except (OSError, EOFError, pickle.UnpicklingError, DataError, KeyError, ValueError, TypeError) as error:
-            cache.say(f"{folder / name} cannot be used: {cache.first_line(error)}")
+            say(f"{folder / name} cannot be used: {cache.first_line(error)}")
             return None
     return assemble(content, str(folder))
 
@@ -96,6 +97,7 @@ class PlainUnpickler(pickle.Unpickler):
         ("numpy", "dtype"),
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.numeric", "_frombuffer"),
     }
 
     def find_class(self, module: str, name: str) -> Any:

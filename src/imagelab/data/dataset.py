@@ -48,7 +48,9 @@ class Dataset:
             images, labels = split.images, split.labels
             sound = images.dtype == np.uint8 and images.ndim == 4 and images.shape[1:] == self.image_shape
             if not sound or len(images) != len(labels) or len(labels) == 0:
-                raise DataError(f"{self.name}: {split_name} images are {images.dtype} {images.shape}, labels {labels.shape}")
+                raise DataError(
+                    f"{self.name}: {split_name} images are {images.dtype} {images.shape}, labels {labels.shape}"
+                )
             if labels.min() < 0 or labels.max() >= self.num_classes:
                 raise DataError(f"{self.name}: {split_name} labels are not all within 0..{self.num_classes - 1}")
 
@@ -96,7 +98,9 @@ def split_validation(
     labels = train.labels[indices]
     held_out = round(validation_fraction * len(indices))
     if not 0 < held_out < len(indices):
-        raise DataError(f"validation_fraction={validation_fraction} of {len(indices)} images leaves {held_out} to validate on")
+        raise DataError(
+            f"validation_fraction={validation_fraction} of {len(indices)} images leaves {held_out} to validate on"
+        )
     _, counts = np.unique(labels, return_counts=True)
     stratify = labels if counts.min() >= 2 and len(counts) <= min(held_out, len(indices) - held_out) else None
     fitted, validated = train_test_split(indices, test_size=held_out, random_state=seed, stratify=stratify)

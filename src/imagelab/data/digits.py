@@ -10,7 +10,7 @@ from imagelab.data.dataset import Dataset, Split
 
 
 def load(data_dir: Path | None = None) -> Dataset:
-    """Load the digits, 0-16 stretched to 0-255; a fixed, stratified fifth is the test split (`data_dir` is not used)."""
+    """Load the digits, 0-16 stretched to 0-255; a fixed, stratified fifth is the test split. `data_dir` is not used."""
     pixels, labels = load_digits(return_X_y=True)
     images = np.round(pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     train, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=0, stratify=labels)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagelab.console import say
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
 from imagelab.errors import DataError
@@ -90,11 +91,11 @@ def read_file(path: Path, sha256: str) -> np.ndarray | None:
         shape = np.frombuffer(content, ">u4", rank, 4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        cache.say(f"{path} cannot be used: {cache.first_line(error)}")
+        say(f"{path} cannot be used: {cache.first_line(error)}")
         return None
     if sha256_of(array) == sha256:
         return array
-    cache.say(f"{path} is damaged: its content has another SHA-256 than Fashion-MNIST's")
+    say(f"{path} is damaged: its content has another SHA-256 than Fashion-MNIST's")
     return None
 
 

@@ -1,5 +1,7 @@
 """Confusion matrices that can be read with 10 and with 100 classes."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -52,12 +54,10 @@ def draw_confusion(confusion: pd.DataFrame, order: np.ndarray, groups: list[str]
 def mark_groups(axes: Axes, groups: list[str]) -> None:
     """Outline the square of each superclass and name it on the right."""
     edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         box = {"color": "#1f77b4", "linewidth": 1}
         axes.plot([start, end, end, start, start], [start, start, end, end, start], **box)
-        axes.text(
-            len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color="#1f77b4"
-        )
+        axes.text(len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color="#1f77b4")
 
 
 def explore_confusion(confusion: pd.DataFrame, order: np.ndarray, title: str) -> go.Figure:

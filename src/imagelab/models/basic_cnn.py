@@ -7,7 +7,7 @@ from imagelab.models.layers import dropout, network, padding_for
 
 
 def build(image_shape: tuple[int, int, int], num_classes: int, dropout_rate: float | None = None) -> keras.Model:
-    """Conv 32 and 64, Dense 128, dropout 0.5; for more than ten classes Dense 320 (about 0.8 M parameters on CIFAR-100).
+    """Conv 32 and 64, Dense 128, dropout 0.5; for more than ten classes Dense 320 (about 0.8 M parameters).
 
     A dense layer of 128 is narrower than what a hundred classes need to be told apart.
     """

@@ -7,7 +7,7 @@ from imagelab.models.layers import dropout, network, padding_for
 
 
 def build(image_shape: tuple[int, int, int], num_classes: int, dropout_rate: float | None = None) -> keras.Model:
-    """Twice (Conv f, BatchNorm, Conv f, MaxPool, dropout 0.25) with f = 32 and 64; Dense 256, BatchNorm, dropout 0.5."""
+    """Twice (Conv f, BatchNorm, Conv f, MaxPool, dropout 0.25), f = 32 and 64; Dense 256, BatchNorm, dropout 0.5."""
     padding = padding_for(image_shape)
     body: list[layers.Layer] = []
     for filters in (32, 64):

@@ -1,4 +1,4 @@
-"""One run: opened, written to, interrupted, resumed and finished.
+"""One run, as the rest of the project writes to it (`lifecycle.py` opens, resumes and ends it).
 
 Until it is finished, a run has a folder below `runs/` that holds all there is to know about it:
 
@@ -9,23 +9,18 @@ Until it is finished, a run has a folder below `runs/` that holds all there is t
     run.lock           held by the process that works on it
 """
 
-import json
-import os
 import shutil
-import sys
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from imagelab.errors import ImagelabError, Interrupted, SettingsError, TrackingError
+from imagelab.console import say
+from imagelab.errors import Interrupted, TrackingError
 from imagelab.tracking.outbox import Outbox
-from imagelab.tracking.provenance import uncommitted_changes
-from imagelab.tracking.store import project_folder, reason_of, runs_folder, use_tracking_store
+from imagelab.tracking.store import runs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +29,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Page
 
 RESUME = "mlflow run . -e train --env-manager local -P resume={run_id}"
-MAY_CHANGE = ("upload_patience", "data_dir")  # in a resumed run: they change nothing that it finds
 
 
 class Run:
@@ -81,9 +75,6 @@ class Run:
         default = uri == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
         ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {uri}"
         return f"{ui}, then http://127.0.0.1:5000/{page}"
-
-    def say(self, line: str) -> None:
-        say(line)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         self.outbox.append("params", values={key: str(value) for key, value in values.items()})
@@ -138,7 +129,7 @@ class Run:
         self.outbox.append("artifact", path=name)
 
     def log_model(self, **content: Any) -> None:
-        """The network saved as artifacts/model.keras, with artifacts/example.npy; see tracking/model.py for the rest."""
+        """The network in artifacts/model.keras, with artifacts/example.npy; see tracking/model.py for the rest."""
         self.outbox.append("model", path="model.keras", example="example.npy", **content)
 
     def artifact_path(self, name: str) -> Path:
@@ -172,7 +163,7 @@ class Run:
                 f"the tracking store refused part of run {self.run_id} ({'; '.join(self.delivery.refused[:3])}); "
                 f"the files are kept in {self.folder}"
             )
-        if status == "FINISHED" or not any(self.checkpoint_folder.glob("progress.json")) and status == "FAILED":
+        if status == "FINISHED" or (not any(self.checkpoint_folder.glob("progress.json")) and status == "FAILED"):
             shutil.rmtree(self.folder)
 
     def wait_for_delivery(self) -> bool:
@@ -180,178 +171,9 @@ class Run:
 
         def tell(trouble: str) -> None:
             if patience:
-                say(f"the tracking store does not answer ({trouble}); trying for {patience:g} s (Ctrl-C: keep it on disk)")
+                say(f"the tracking store does not answer ({trouble}); trying for {patience:g} s (Ctrl-C ends that)")
 
         try:
             return self.delivery.drain(patience, tell)
         except Interrupted:
             return False
-
-
-@contextmanager
-def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[str, Any]) -> Iterator[Run]:
-    """Open a run with `settings`, or go on with the run `resume`, and end it as what is done inside ends.
-
-    FINISHED after the last line, KILLED when interrupted, FAILED with the reason as a tag when something else raises.
-    Under `mlflow run` the run that it has opened is used.
-
-    Args:
-        given: what the user has set besides `resume`; a resumed run goes on with its own settings and refuses others.
-
-    Raises:
-        TrackingError: the store does not answer, at the start or at the end.
-        SettingsError: there is nothing to resume under that id, or not with these settings.
-    """
-    client = use_tracking_store()
-    close_stale_runs(client)
-    run = resume_run(client, resume, given) if resume else open_run(client, settings)
-    try:
-        if run.outbox.last("params") is None:
-            log_beginning(run)
-        run.system_metrics.start()
-        yield run
-    except Interrupted as signal:
-        run.log_checkpoints()
-        run.log_tags(interrupted_by=str(signal))
-        say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
-        run.finish("KILLED")
-        raise
-    except BaseException as error:
-        run.log_tags(failure=f"{type(error).__name__}: {error}"[:5000])
-        if not isinstance(error, ImagelabError):
-            run.log_text("failure.txt", traceback.format_exc())
-        finish_quietly(run)
-        raise
-    run.finish("FINISHED")
-
-
-def finish_quietly(run: Run) -> None:
-    """End a failed run; its own failure matters more than one of the store."""
-    try:
-        run.finish("FAILED")
-    except TrackingError as error:
-        say(str(error))
-
-
-def open_run(client: "MlflowClient", settings: Mapping[str, Any]) -> Run:
-    """A new run, or the one that `mlflow run` has opened for this process."""
-    from mlflow.tracking.context import registry
-
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    if run_id is None:
-        run_id = client.create_run(experiment_id(client), tags=registry.resolve_tags()).info.run_id
-    folder = runs_folder() / run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps(dict(settings), indent=2))
-    return Run(client, run_id, lock_run(folder), dict(settings))
-
-
-def log_beginning(run: Run) -> None:
-    given = {key: value for key, value in run.settings.items() if key != "resume"}
-    run.log_params(given)
-    run.log_text("settings.json", json.dumps(given, indent=2))
-    tags = {"dataset": str(given["dataset"]), "model": str(given["model"])}
-    if given.get("note"):
-        tags["mlflow.note.content"] = str(given["note"])
-    if changes := uncommitted_changes(project_folder()):
-        run.log_text("uncommitted_changes.diff", changes)
-        tags["git_dirty"] = "true"
-    run.log_tags(**tags)
-
-
-def experiment_id(client: "MlflowClient") -> str:
-    """The experiment that MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME names; else the default one."""
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-    experiment = client.get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else client.create_experiment(name)
-
-
-def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any]) -> Run:
-    """Go on with an interrupted run, from its folder here or from what it has left in the store."""
-    folder = runs_folder() / run_id
-    if not (folder / "settings.json").exists():
-        fetch_interrupted(client, run_id, folder)
-    lock = lock_run(folder)
-    settings = json.loads((folder / "settings.json").read_text())
-    for name, value in given.items():
-        if name not in MAY_CHANGE and settings.get(name) != value:
-            reason = f"run {run_id} goes on with its own settings, among them {name}={settings.get(name)}"
-            raise SettingsError(f"{name}={value}: {reason}; leave {name} out, or start a new run without resume")
-    settings |= {name: value for name, value in given.items() if name in MAY_CHANGE}
-    discard_wrapper(client, run_id)
-    client.update_run(run_id, status="RUNNING")
-    return Run(client, run_id, lock, settings)
-
-
-def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Make a run's folder from its artifacts, for a run that was interrupted on another machine."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    try:
-        status = client.get_run(run_id).info.status
-    except MlflowException as error:
-        raise SettingsError(f"resume={run_id}: the tracking store has no such run ({reason_of(error)})") from error
-    if status == "FINISHED":
-        raise SettingsError(f"resume={run_id}: that run is finished; there is nothing to go on with")
-    part = folder.with_name(f"part-{run_id}")
-    try:
-        for name in ("settings.json", "checkpoints"):
-            download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(part))
-    except Exception as error:
-        shutil.rmtree(part, ignore_errors=True)
-        reason = f"that run ({status}) has left no checkpoints, neither in {runs_folder()} nor in the tracking store"
-        raise SettingsError(f"resume={run_id}: {reason}") from error
-    os.replace(part, folder)
-
-
-def lock_run(folder: Path) -> FileLock:
-    lock = FileLock(folder / "run.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise SettingsError(f"resume={folder.name}: another process is working on that run") from None
-    return lock
-
-
-def discard_wrapper(client: "MlflowClient", run_id: str) -> None:
-    """Delete the empty run that `mlflow run` has opened only to start the command that resumes another one."""
-    wrapper = os.environ.pop("MLFLOW_RUN_ID", None)
-    if wrapper and wrapper != run_id:
-        client.set_tag(wrapper, "resumed_run", run_id)
-        client.set_terminated(wrapper, "FINISHED")
-        client.delete_run(wrapper)
-
-
-def close_stale_runs(client: "MlflowClient") -> list[str]:
-    """Mark runs whose process died without a word (kill -9, power) KILLED, and say how to go on; return their ids."""
-    stale = []
-    for folder in sorted(runs_folder().glob("*/")):
-        lock = FileLock(folder / "run.lock")
-        try:
-            with lock.acquire(blocking=False):
-                if (folder / "settings.json").exists() and Outbox(folder).last("status") is None:
-                    close_stale_run(client, folder)
-                    stale.append(folder.name)
-        except Timeout:
-            continue
-    return stale
-
-
-def close_stale_run(client: "MlflowClient", folder: Path) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        if client.get_run(folder.name).info.status != "RUNNING":
-            return
-        client.set_tag(folder.name, "interrupted_by", "the end of its process")
-        client.set_terminated(folder.name, "KILLED")
-    except MlflowException:  # a run of another tracking store
-        return
-    say(f"run {folder.name} was cut off; go on with: {RESUME.format(run_id=folder.name)}")
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

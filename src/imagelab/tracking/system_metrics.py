@@ -7,7 +7,6 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from imagelab.tracking.outbox import Outbox
 
-
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
 
 

@@ -63,7 +63,7 @@ class Checkpoints:
         part = path.with_name("part-best.keras")
         part.unlink(missing_ok=True)
         os.link(path, part)
-        os.replace(part, self.best_path)
+        part.replace(self.best_path)
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -76,4 +76,4 @@ def write_durably(path: Path, text: str) -> None:
 def replace_durably(part: Path, path: Path) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(part, path)
+    part.replace(path)

@@ -14,7 +14,8 @@ from keras.layers import BatchNormalization
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
     """Let Adam update each variable by one kernel."""
-    optimizer.update_step = MethodType(fused_update_step, optimizer)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # a loss-scaling optimizer wraps it for float16
+    inner.update_step = MethodType(fused_update_step, inner)
 
 
 def fused_update_step(

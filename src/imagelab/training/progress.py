@@ -12,22 +12,24 @@ Logs = dict[str, float] | None
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A live bar for the epoch (step, images a second, time left) above which each complete epoch leaves a line."""
+    """A live bar for the epoch (step, images a second, time left) above which each complete epoch leaves a line.
+
+    The caller enters `bar`, so that the terminal is put right whatever ends the training.
+    """
 
     def __init__(self, checkpoints: Checkpoints, epochs: int, images: int, console: Console | None = None) -> None:
         super().__init__()
         self.console = console or Console()
         self.checkpoints, self.epochs, self.images = checkpoints, epochs, images
-        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[say]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[say]}"),
+        )
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("", total=None, say="")
         self.epoch_started = 0.0
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        self.bar.start()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self.bar.stop()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch_started = time.perf_counter()
@@ -45,7 +47,9 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.console.is_terminal and self.checkpoints.rows:
-            self.bar.console.print(describe(self.checkpoints.rows[-1], self.epochs, self.checkpoints.best_row), highlight=False)
+            self.bar.console.print(
+                describe(self.checkpoints.rows[-1], self.epochs, self.checkpoints.best_row), highlight=False
+            )
 
     def seconds_an_epoch(self, guess: float) -> float:
         recent = [row["epoch_seconds"] for row in self.checkpoints.rows[-3:]]

@@ -53,21 +53,23 @@ def train(
     checkpoints.restore(model)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     complete = CompleteEpoch(checkpoints, len(fitted), on_epoch)
-    model.fit(
-        make_training_batches(fitted, num_classes, batch_size, seed, epoch, augmentation),
-        validation_data=make_batches(validated, num_classes, VALIDATION_BATCH_SIZE),
-        initial_epoch=len(checkpoints.rows),
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,  # the batches are shuffled
-        callbacks=[
-            SeedEachEpoch(seed, epoch),
-            keras.callbacks.TerminateOnNaN(),
-            complete,
-            TrainingProgress(checkpoints, epochs, len(fitted)),
-            StopEarly(early_stopping_patience or epochs, checkpoints.rows),
-        ],
-    )
+    progress = TrainingProgress(checkpoints, epochs, len(fitted))
+    with progress.bar:
+        model.fit(
+            make_training_batches(fitted, num_classes, batch_size, seed, epoch, augmentation),
+            validation_data=make_batches(validated, num_classes, VALIDATION_BATCH_SIZE),
+            initial_epoch=len(checkpoints.rows),
+            epochs=epochs,
+            verbose=0,
+            shuffle=False,  # the batches are shuffled
+            callbacks=[
+                SeedEachEpoch(seed, epoch),
+                keras.callbacks.TerminateOnNaN(),
+                complete,
+                progress,
+                StopEarly(early_stopping_patience or epochs, checkpoints.rows),
+            ],
+        )
     if complete.diverged:
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {len(checkpoints.rows) + 1}; "

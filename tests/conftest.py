@@ -1,0 +1,183 @@
+"""Fixtures: a project of one's own to type commands in, a tracking server to start and kill, real data."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagelab.quiet import start_keras
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("MLFLOW_RUN_ID", None)
+start_keras()
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated tracking database without runs: making one takes seconds."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    command = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([sys.executable, "-c", command, f"sqlite:///{path}"], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_database: Path) -> "Project":
+    """A copy of the project with a tracking database of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
+    shutil.copy(empty_database, folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
+    return Project(folder)
+
+
+class Project:
+    """A project folder to type commands in; what they leave behind is looked at through `client`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+
+    @property
+    def client(self) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(self.uri)
+
+    def start(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a command in the project, in a process group of its own (as a shell does)."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src"), **environment}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True, **pipes)
+
+    def train(self, *settings: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start the train entry point; digits and basic_ann unless others are named."""
+        names = {setting.split("=")[0] for setting in settings}
+        small = [
+            f"{name}={value}" for name, value in (("dataset", "digits"), ("model", "basic_ann")) if name not in names
+        ]
+        flags = (
+            [f"--{setting}" for setting in (*small, *settings)]
+            if "resume" not in names
+            else [f"--{s}" for s in settings]
+        )
+        return self.start(sys.executable, "-m", "entrypoints.train", *flags, **environment)
+
+    def runs(self) -> list[Any]:
+        return list(self.client.search_runs(["0"]))
+
+    def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
+        return sorted((point.step, point.value) for point in self.client.get_metric_history(run_id, key))
+
+    def artifacts(self, run_id: str, folder: str | None = None) -> set[str]:
+        """Paths of every artifact file of a run."""
+        found = set()
+        for entry in self.client.list_artifacts(run_id, folder):
+            found |= self.artifacts(run_id, entry.path) if entry.is_dir else {entry.path}
+        return found
+
+    def epochs_done(self) -> int:
+        """Complete epochs of the only run under way."""
+        import json
+
+        for path in (self.folder / "runs").glob("*/checkpoints/progress.json"):
+            return len(json.loads(path.read_text()))
+        return 0
+
+
+def finish(process: "subprocess.Popen[str]", seconds: float = 180) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a process that ends by itself."""
+    output, errors = process.communicate(timeout=seconds)
+    return process.returncode, output, errors
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A real `mlflow server` on a SQLite database, to start, kill and start again on the same port."""
+
+    def __init__(self, folder: Path, database: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        shutil.copy(database, folder / "server.db")
+        with sqlite3.connect(folder / "server.db") as connection:
+            connection.execute("update experiments set artifact_location = 'mlflow-artifacts:/0'")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        import requests
+
+        options = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--port", str(self.port)]
+        options += ["--artifacts-destination", str(self.folder / "served"), "--workers", "1"]
+        log = (self.folder / "server.log").open("a")
+        command = [sys.executable, "-m", "mlflow", "server", *options]
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+        def answers() -> bool:
+            try:
+                return bool(requests.get(f"{self.uri}/health", timeout=2).ok)
+            except requests.ConnectionError:
+                return False
+
+        wait_until(answers)
+
+    def kill(self) -> None:
+        if self.process:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
+    server = Server(tmp_path, empty_database)
+    server.start()
+    yield server
+    server.kill()
+
+
+def real_data(name: str) -> Any:
+    """The real data set from Keras's cache; where it is not there the test is skipped, but fails where it must be."""
+    from imagelab.data import cache, cifar100, fashion_mnist
+
+    readers: dict[str, Callable[[], Any]] = {
+        "fashion_mnist": lambda: (
+            fashion_mnist.read_folder(cache.cache_folder("fashion-mnist"))
+            or fashion_mnist.read_folder(fashion_mnist.DEBIAN_FOLDER)
+        ),
+        "cifar100": lambda: cifar100.read_folder(cache.cache_folder("cifar-100-python-target", cifar100.FOLDER)),
+    }
+    if readers[name]():
+        from imagelab.data import load_dataset
+
+        return load_dataset(name)
+    if os.environ.get("IMAGELAB_REQUIRE_REAL_DATA"):
+        pytest.fail(f"the real {name} is not in Keras's cache, and this machine is said to have it")
+    pytest.skip(f"the real {name} is not in Keras's cache")

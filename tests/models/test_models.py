@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from imagelab.models import MODELS, build_model
+
+SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (17, 40, 4), (3, 3, 1)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("num_classes", [2, 10, 37])
+def test_raw_pixels_in_probabilities_out(name: str, shape: tuple[int, int, int], num_classes: int) -> None:
+    model = build_model(name, shape, num_classes)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
+    probabilities = model.predict(pixels, verbose=0)
+    assert probabilities.shape == (4, num_classes)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "num_classes", "parameters"),
+    [
+        ("basic_ann", (28, 28, 1), 10, 109_386),
+        ("basic_cnn", (28, 28, 1), 10, 225_034),
+        ("deeper_cnn", (28, 28, 1), 10, 331_370),
+    ],
+)
+def test_layers_are_those_of_the_reference(
+    name: str, shape: tuple[int, int, int], num_classes: int, parameters: int
+) -> None:
+    assert build_model(name, shape, num_classes).count_params() == parameters
+
+
+@pytest.mark.parametrize(("name", "about"), [("basic_ann", 500_000), ("basic_cnn", 800_000)])
+def test_models_adapted_to_cifar100_have_the_stated_size(name: str, about: int) -> None:
+    assert build_model(name, (32, 32, 3), 100).count_params() == pytest.approx(about, rel=0.1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dropout_rate_replaces_every_dropout(name: str) -> None:
+    rates = {
+        layer.rate
+        for layer in build_model(name, (28, 28, 1), 10, 0.35).layers
+        if isinstance(layer, keras.layers.Dropout)
+    }
+    assert rates == {0.35}
+    own = [layer.rate for layer in build_model(name, (28, 28, 1), 10).layers if isinstance(layer, keras.layers.Dropout)]
+    assert own == {"basic_ann": [0.2, 0.2], "basic_cnn": [0.5], "deeper_cnn": [0.25, 0.25, 0.5]}[name]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_loads_anywhere(name: str, tmp_path: Path) -> None:
+    """No Lambda, no class of ours, no pickle: Keras alone in safe mode loads it."""
+    model = build_model(name, (28, 28, 1), 10)
+    model.save(tmp_path / "model.keras")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert all(type(layer).__module__.startswith("keras.") for layer in loaded.layers)
+    np.testing.assert_array_equal(loaded.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
+
+
+def test_an_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(KeyError, match="basic_ann, basic_cnn, deeper_cnn"):
+        build_model("resnet", (28, 28, 1), 10)

@@ -1,0 +1,56 @@
+"""Who may import whom, as DESIGN has it, read from the code."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SOURCE = ROOT / "src" / "imagelab"
+MODULES = sorted(SOURCE.rglob("*.py"))
+ONE_ROOM = {
+    "mlflow": {"tracking"},
+    "argparse": {"settings"},
+    "matplotlib": {"figures", "tracking"},
+    "plotly": {"figures", "tracking"},
+}
+MUST_NOT = {
+    "settings": {"training", "tracking", "experiment", "evaluation", "figures", "reporting"},
+    **{
+        room: {"training", "tracking", "experiment", "reporting"}
+        for room in ("data", "models", "evaluation", "figures")
+    },
+    "training": {"tracking", "experiment", "reporting", "settings"},
+    "tracking": {"training", "experiment", "reporting", "figures", "evaluation"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    names = imports_of(path)
+    ours = {name.split(".")[1] for name in names if name.startswith("imagelab.")}
+    assert not ours & MUST_NOT.get(room_of(path), set())
+    assert not any(name.startswith("entrypoints") for name in names)
+    for library, rooms in ONE_ROOM.items():
+        assert room_of(path) in rooms or library not in {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_files_stay_small_and_have_telling_names(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 260
+    assert path.stem not in ("utils", "helpers", "common", "base")

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from imagelab.errors import SettingsError
+from imagelab.settings import TrainSettings, parse, validate
+from tests.conftest import ROOT
+
+
+def parsed(*arguments: str) -> TrainSettings:
+    return parse(TrainSettings, "train", arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--epochs", "3", "--note", "it's a; test"),
+        ("--epochs=3", "--note=it's a; test"),
+        ("-P", "epochs=3", "-P", "note=it's a; test"),
+    ],
+)
+def test_every_spelling_means_the_same(arguments: tuple[str, ...]) -> None:
+    assert parsed(*arguments) == TrainSettings(epochs=3, note="it's a; test")
+
+
+@pytest.mark.parametrize("note", ["-starts with a dash", "--epochs", "a=b", "", "100 %"])
+def test_text_may_look_like_anything(note: str) -> None:
+    assert parsed("--note", note).note == note
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "basic_cn"], ["model=basic_cn", "basic_ann, basic_cnn, deeper_cnn", "did you mean basic_cnn"]),
+        (["--dataset", "Fashion-MNIST"], ["dataset=Fashion-MNIST", "cifar100", "did you mean fashion_mnist"]),
+        (["--learning-rate", "0.1"], ["no setting named 'learning-rate'", "did you mean learning_rate"]),
+        (["--lr", "0.1"], ["no setting named 'lr'", "known settings: dataset, model"]),
+        (["--epochs", "0"], ["epochs=0", "greater than or equal to 1", "a whole number >= 1 and <= 10000"]),
+        (["--epochs", "many"], ["epochs=many", "a whole number"]),
+        (["--epochs", "2.5"], ["epochs=2.5", "a whole number"]),
+        (["--dropout_rate", "1"], ["dropout_rate=1", "less than 1"]),
+        (["--learning_rate", "nan"], ["learning_rate=nan", "finite"]),
+        (["--learning_rate", "-1"], ["learning_rate=-1", "a number > 0"]),
+        (["--mixed_precision", "half"], ["mixed_precision=half", "auto, float32, bfloat16, float16"]),
+        (["--data_dir", "/no/such/folder"], ["data_dir=/no/such/folder", "existing folder"]),
+        (["--resume", "abc"], ["resume=abc", "an MLflow run id, 32 hexadecimal digits"]),
+        (["--epochs", "1", "--epochs", "2"], ["epochs is given twice: 1 and 2"]),
+        (["--epochs"], ["--epochs", "expected one argument"]),
+        (["epochs=3"], ["epochs=3", "--epochs=3 or -P epochs=3"]),
+        (["-P"], ["-P needs name=value"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str]) -> None:
+    with pytest.raises(SettingsError) as error:
+        parsed(*arguments)
+    assert "\n" not in str(error.value)
+    for words in said:
+        assert words in str(error.value)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        TrainSettings().epochs = 3  # type: ignore[misc]
+
+
+def test_unknown_names_are_refused_from_python_too() -> None:
+    with pytest.raises(SettingsError, match="did you mean epochs"):
+        validate(TrainSettings, {"epoch": 3})
+
+
+def test_help_lists_each_setting_and_starts_neither_tensorflow_nor_mlflow() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "entrypoints.train", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name, field in TrainSettings.model_fields.items():
+        assert f"--{name}" in done.stdout
+        assert field.description
+    assert "[a number >= 0 and < 1;" in " ".join(done.stdout.split())
+    for slow in ("tensorflow", "keras", "mlflow", "pandas", "numpy"):
+        assert f" {slow}\n" not in done.stderr
+
+
+def test_the_recipe_fills_only_what_is_not_given() -> None:
+    complete = TrainSettings(model="deeper_cnn", epochs=3).with_recipe()
+    assert (complete.epochs, complete.learning_rate, complete.batch_size) == (3, 0.0005, 128)
+    assert complete.dropout_rate is None
+
+
+def test_what_is_given_leaves_defaults_out() -> None:
+    given = parsed("--model", "basic_cnn", "--dataset", "cifar100", "--epochs", "3", "--resume", "0" * 32).given()
+    assert given == {"dataset": "cifar100", "epochs": 3}
+
+
+def test_a_setting_reaches_the_function_that_names_it() -> None:
+    def work(model: str, epochs: int, other: int = 0) -> None: ...
+
+    assert TrainSettings(epochs=3).arguments_of(work) == {"epochs": 3}

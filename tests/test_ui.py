@@ -1,0 +1,95 @@
+"""The finished run in the MLflow UI, in headless Chromium as a person would open it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Project, finish, free_port, wait_until
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100"),
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    from selenium import webdriver
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail("this test needs Debian's packages chromium and chromium-driver (.ci/run installs them)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def ui(project: Project) -> Iterator[str]:
+    """The address of the finished run of a small training, served by `mlflow ui` as `make ui` starts it."""
+    import requests
+
+    code, _, errors = finish(project.train("epochs=3"))
+    assert code == 0, errors
+    port = free_port()
+    process = project.start(str(Path(sys.executable).with_name("mlflow")), "ui", "--port", str(port), "--workers", "1")
+    address = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return bool(requests.get(f"{address}/health", timeout=2).ok)
+        except requests.ConnectionError:
+            return False
+
+    wait_until(answers)
+    yield f"{address}/#/experiments/0/runs/{project.runs()[0].info.run_id}"
+    subprocess.run(["pkill", "-g", str(process.pid)], check=False)
+    process.communicate(timeout=30)
+
+
+def read(browser: Any, page: str, *words: str) -> None:
+    """Open a page and wait until it shows all the words."""
+    browser.get(page)
+
+    def text() -> str:
+        return str(browser.execute_script("return document.body.innerText"))
+
+    try:
+        wait_until(lambda: all(word in text() for word in words), 60)
+    except AssertionError:
+        missing = [word for word in words if word not in text()]
+        raise AssertionError(f"{page} does not show {missing}, but:\n{text()[:3000]}") from None
+
+
+def test_the_run_in_the_ui(ui: str, browser: Any) -> None:
+    read(browser, ui, "Finished", "val_accuracy", "test_accuracy", "basic_ann", "digits-training", "learning_rate")
+    read(browser, f"{ui}/model-metrics", "loss", "val_loss", "accuracy", "learning_rate", "images_per_second")
+    wait_until(lambda: browser.find_elements("css selector", ".js-plotly-plot, .plotly"))
+    read(browser, f"{ui}/system-metrics", "cpu_utilization_percentage")
+    read(browser, f"{ui}/artifacts", "checkpoints", "evaluation", "figures", "model_summary.txt")
+    picture = f"{ui}/artifacts/figures/confusion_matrix.png"
+    browser.get(picture)
+    loaded = "return [...document.images].some(i => i.complete && i.naturalWidth > 500)"
+    wait_until(lambda: browser.execute_script(loaded), 60)
+    browser.get(f"{ui}/artifacts/figures/curves.html")
+    wait_until(lambda: drawn_in_a_frame(browser), 60)
+
+
+def drawn_in_a_frame(browser: Any) -> bool:
+    """Whether the interactive curves have drawn themselves inside the frame that the UI shows pages in."""
+    for frame in browser.find_elements("css selector", "iframe"):
+        browser.switch_to.frame(frame)
+        drawn = bool(browser.find_elements("css selector", ".plotly .scatterlayer .trace"))
+        browser.switch_to.default_content()
+        if drawn:
+            return True
+    return False

@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imagelab.errors import TrackingError
+from imagelab.tracking import project_folder, use_tracking_store
+from tests.conftest import free_port
+
+CREATE = "from imagelab.tracking import use_tracking_store as u; u().create_run('0')"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlflow.set_tracking_uri", lambda uri: monkeypatch.setenv("MLFLOW_TRACKING_URI", uri))
+
+
+def test_the_database_is_made_beside_mlproject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "MLproject").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert project_folder() == tmp_path
+    client = use_tracking_store()
+    assert client.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert client.get_experiment("0").artifact_location == str(tmp_path / "mlruns" / "0")
+
+
+def test_a_uri_that_is_set_is_used_untouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mine.db")
+    assert use_tracking_store().tracking_uri == f"sqlite:///{tmp_path}/mine.db"
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("opener", [CREATE, "import mlflow; mlflow.MlflowClient().create_run('0')"])
+def test_four_first_commands_at_once_make_one_database(tmp_path: Path, opener: str) -> None:
+    """Ours and MLflow's own: `mlflow run` opens the store before our code runs."""
+    processes = [subprocess.Popen([sys.executable, "-c", opener], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in processes:
+        errors = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, errors
+    assert len(use_tracking_store().search_runs(["0"])) == 4
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:{port}", "postgresql://me:secret@127.0.0.1:{port}/x"])
+def test_a_store_that_is_away_is_said_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=free_port()))
+    with pytest.raises(TrackingError, match="does not answer.*MLFLOW_TRACKING_URI") as error:
+        use_tracking_store()
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_database_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{broken}")
+    with pytest.raises(TrackingError, match="file is not a database"):
+        use_tracking_store()
+
+
+def test_importing_the_room_starts_nothing() -> None:
+    code = "import sys, imagelab.tracking; assert not {'mlflow', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
