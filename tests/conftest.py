@@ -24,6 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
 
 
+@pytest.fixture(autouse=True)
+def mlflow_as_found() -> Iterator[None]:
+    """MLflow keeps the tracking URI in the process and its environment; each test begins without one."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated tracking database without runs: making one takes seconds."""

@@ -166,7 +166,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(project: Project) -> No
     assert code == 0, errors
     assert f"run {run_id} was cut off" in errors
     assert output.startswith(f"run {run_id}: ")
-    assert {run.info.run_id for run in project.runs()} == {whole.info.run_id, run_id}  # none is left of `mlflow run`'s
+    wait_until(lambda: {run.info.run_id for run in project.runs()} == {whole.info.run_id, run_id})  # `mlflow run`'s went
     resumed = project.client.get_run(run_id)
     assert resumed.info.status == "FINISHED"
     assert curves_of(project, run_id) == curves_of(project, whole.info.run_id)
@@ -181,8 +181,8 @@ def test_sigterm_to_mlflow_run_as_ctrl_c_does(project: Project) -> None:
     wait_until(lambda: project.epochs_done() >= 1)
     os.killpg(process.pid, signal.SIGINT)
     _, _, errors = finish(process)
+    wait_until(lambda: project.runs()[0].info.status == "KILLED", 30)
     (run,) = project.runs()
-    assert run.info.status == "KILLED"
     assert f"-P resume={run.info.run_id}" in errors
 
 
@@ -289,6 +289,7 @@ def test_a_server_that_never_comes_back_leaves_a_record_to_upload(project: Proje
     code, output, errors = finish(project.start(*command, MLFLOW_TRACKING_URI=server.uri))
     assert code == 0, errors
     client = mlflow.MlflowClient(server.uri)
+    wait_until(lambda: len(client.search_runs(["0"])) == 1, 30)
     (run,) = client.search_runs(["0"])
     assert run.info.status == "FINISHED"
     assert run.info.run_id in command[-1]
@@ -323,6 +324,7 @@ def test_main_is_train_with_defaults_and_doctor_tells_what_is_here(project: Proj
     ):
         assert words in output
     assert output.splitlines()[-1].startswith("next: mlflow run . -e train")
+    wait_until(lambda: not project.runs(), 30)  # a look around is no run
 
 
 def test_real_fashion_mnist_end_to_end(project: Project) -> None:

@@ -77,7 +77,7 @@ def store() -> Iterator[Finding]:
     except ImagelabError as error:
         yield "tracking store", f"PROBLEM: {error}"
         return
-    discard_wrapper(client)  # a look around is no run
+    discard_wrapper()  # a look around is no run
     yield "tracking store", f"{client.tracking_uri} answers"
     try:
         client.search_registered_models(max_results=1)

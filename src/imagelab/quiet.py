@@ -3,10 +3,18 @@
 import os
 import sys
 import tempfile
+import threading
+
+starting = threading.Lock()  # two threads that redirect one descriptor would not find it again
 
 
 def start_keras() -> None:
     """Import Keras and look for devices; what is written to standard error meanwhile is shown only if that fails."""
+    with starting:
+        import_keras()
+
+
+def import_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     standard_error = os.dup(2)

@@ -110,7 +110,10 @@ class Delivery:
         log_model_once(self.client, self.run_id, self.folder, entry)
 
     def deliver_status(self, entry: Entry) -> None:
-        self.client.set_terminated(self.run_id, entry["status"], entry["timestamp"])
+        if entry["status"] == "RUNNING":
+            self.client.update_run(self.run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(self.run_id, entry["status"], entry["timestamp"])
 
 
 def may_pass(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from imagelab.console import say
 from imagelab.errors import ImagelabError, Interrupted, SettingsError, TrackingError
+from imagelab.tracking.afterwards import after_mlflow_run
 from imagelab.tracking.outbox import Outbox
 from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.run import RESUME, Run
@@ -51,6 +52,8 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
         run.log_tags(interrupted_by=str(signal))
         say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
         run.finish("KILLED")
+        if run.wrapped:
+            after_mlflow_run("KILLED", run.run_id)
         raise
     except BaseException as error:
         run.log_tags(failure=f"{type(error).__name__}: {error}"[:5000])
@@ -74,13 +77,16 @@ def open_run(client: "MlflowClient", settings: Mapping[str, Any]) -> Run:
     from mlflow.tracking.context import registry
 
     run_id = os.environ.pop("MLFLOW_RUN_ID", None)
+    wrapped = run_id is not None
     if run_id is None:
         run_id = client.create_run(experiment_id(client), tags=registry.resolve_tags()).info.run_id
     folder = runs_folder() / run_id
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_run(folder)
     (folder / "settings.json").write_text(json.dumps(dict(settings), indent=2))
-    return Run(client, run_id, lock, dict(settings))
+    run = Run(client, run_id, lock, dict(settings))
+    run.wrapped = wrapped
+    return run
 
 
 def log_beginning(run: Run) -> None:
@@ -117,9 +123,11 @@ def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any]) ->
             reason = f"run {run_id} goes on with its own settings, among them {name}={settings.get(name)}"
             raise SettingsError(f"{name}={value}: {reason}; leave {name} out, or start a new run without resume")
     settings |= {name: value for name, value in given.items() if name in MAY_CHANGE}
-    discard_wrapper(client, run_id)
-    client.update_run(run_id, status="RUNNING")
-    return Run(client, run_id, lock, settings)
+    discard_wrapper(run_id)
+    run = Run(client, run_id, lock, settings)
+    if not run.is_recorded:
+        run.log_status("RUNNING")
+    return run
 
 
 def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None:
@@ -153,12 +161,11 @@ def lock_run(folder: Path) -> FileLock:
     return lock
 
 
-def discard_wrapper(client: "MlflowClient", run_id: str | None = None) -> None:
+def discard_wrapper(run_id: str | None = None) -> None:
     """Delete the empty run that `mlflow run` has opened only to start a command that works on another one or none."""
     wrapper = os.environ.pop("MLFLOW_RUN_ID", None)
     if wrapper and wrapper != run_id:
-        client.set_terminated(wrapper, "FINISHED")
-        client.delete_run(wrapper)
+        after_mlflow_run("delete", wrapper)
 
 
 def close_stale_runs(client: "MlflowClient") -> list[str]:
@@ -168,12 +175,18 @@ def close_stale_runs(client: "MlflowClient") -> list[str]:
         lock = FileLock(folder / "run.lock")
         try:
             with lock.acquire(blocking=False):
-                if (folder / "settings.json").exists() and Outbox(folder).last("status") is None:
+                if (folder / "settings.json").exists() and is_under_way(Outbox(folder)):
                     close_stale_run(client, folder)
                     stale.append(folder.name)
         except Timeout:
             continue
     return stale
+
+
+def is_under_way(outbox: Outbox) -> bool:
+    """Whether the run has begun, or begun again, and nobody has said how it ended."""
+    last = outbox.last("status")
+    return last is None or last["status"] == "RUNNING"
 
 
 def close_stale_run(client: "MlflowClient", folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.entities import Metric
 
+from imagelab.quiet import start_keras
 from imagelab.tracking.outbox import Entry
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def already_logged(client: "MlflowClient", run_id: str) -> str | None:
 
 
 def log_model(run_id: str, folder: Path, entry: Entry) -> str:
+    start_keras()
     import keras
     from mlflow.models import Model, infer_signature
 

@@ -37,6 +37,7 @@ class Run:
     Attributes:
         settings: what it was started with, completed by the recipe, as plain values.
         resumed: whether an earlier process has worked on it.
+        wrapped: whether `mlflow run` has opened it and will end it after this process.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, lock: FileLock, settings: dict[str, Any]) -> None:
@@ -46,6 +47,7 @@ class Run:
         self.client, self.run_id, self.lock, self.settings = client, run_id, lock, settings
         self.experiment_id = client.get_run(run_id).info.experiment_id
         self.folder = runs_folder() / run_id
+        self.wrapped = False
         self.outbox = Outbox(self.folder)
         self.resumed = bool(self.outbox.entries) or (self.folder / "checkpoints").exists()
         self.delivery = Delivery(client, run_id, self.folder / "artifacts", self.outbox)
@@ -132,6 +134,9 @@ class Run:
         """The network in artifacts/model.keras, with artifacts/example.npy; see tracking/model.py for the rest."""
         self.outbox.append("model", path="model.keras", example="example.npy", **content)
 
+    def log_status(self, status: str) -> None:
+        self.outbox.append("status", status=status, timestamp=round(time.time() * 1000))
+
     def artifact_path(self, name: str) -> Path:
         path = self.folder / "artifacts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +155,7 @@ class Run:
         """
         self.system_metrics.finish()
         if not (status == "FINISHED" and self.is_recorded):
-            self.outbox.append("status", status=status, timestamp=round(time.time() * 1000))
+            self.log_status(status)
         delivered = self.wait_for_delivery()
         self.lock.release()
         if not delivered:
