@@ -99,7 +99,7 @@ def fit_once(settings: TrainSettings, dataset: Any, run: Run | None) -> tuple[fl
         seconds = time.perf_counter() - started
 
     def finish() -> None:
-        assert run is not None and checkpoints.best_row is not None
+        assert run is not None
         with timed("end: curves and checkpoints"):
             reporting.report_training(run, checkpoints.rows, checkpoints.best_row)
         with timed("end: test predictions"):

@@ -96,7 +96,7 @@ class Project:
 
     def artifacts(self, run_id: str, folder: str | None = None) -> set[str]:
         """Paths of every artifact file of a run."""
-        found = set()
+        found: set[str] = set()
         for entry in self.client.list_artifacts(run_id, folder):
             found |= self.artifacts(run_id, entry.path) if entry.is_dir else {entry.path}
         return found

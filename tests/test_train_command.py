@@ -166,7 +166,9 @@ def test_interrupted_and_resumed_is_as_never_interrupted(project: Project) -> No
     assert code == 0, errors
     assert f"run {run_id} was cut off" in errors
     assert output.startswith(f"run {run_id}: ")
-    wait_until(lambda: {run.info.run_id for run in project.runs()} == {whole.info.run_id, run_id})  # `mlflow run`'s went
+    wait_until(
+        lambda: {run.info.run_id for run in project.runs()} == {whole.info.run_id, run_id}
+    )  # `mlflow run`'s went
     resumed = project.client.get_run(run_id)
     assert resumed.info.status == "FINISHED"
     assert curves_of(project, run_id) == curves_of(project, whole.info.run_id)

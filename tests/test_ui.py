@@ -13,7 +13,7 @@ from tests.conftest import Project, finish, free_port, wait_until
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,4000"),
 )
 
 

@@ -21,7 +21,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("fashion_mnist", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005},
     ("cifar100", "basic_ann"): {},
     ("cifar100", "basic_cnn"): {"epochs": 30, "augmentation": "flip"},
-    ("cifar100", "deeper_cnn"): {"epochs": 30, "learning_rate": 0.0005, "augmentation": "flip"},
+    ("cifar100", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005, "augmentation": "flip"},
     ("digits", "basic_ann"): {"epochs": 50, "batch_size": 32},
     ("digits", "basic_cnn"): {"epochs": 30, "batch_size": 32},
     ("digits", "deeper_cnn"): {"epochs": 30, "batch_size": 32, "learning_rate": 0.0005},

@@ -145,7 +145,12 @@ def draw_evaluation(run: Run, evaluation: "Evaluation", dataset: "Dataset") -> N
     surest_first = np.argsort(-evaluation.confidence, kind="stable")
     for name, chosen in {"correct": evaluation.correct, "incorrect": ~evaluation.correct}.items():
         shown = surest_first[chosen[surest_first]][:GALLERY]
-        arrays = (dataset.test.images, evaluation.labels, evaluation.predicted, evaluation.confidence)
-        words = f"{run.title}: {name} on the test split, the most confident first"
-        figure = draw_predictions(*(array[shown] for array in arrays), dataset.class_names, words)
+        figure = draw_predictions(
+            dataset.test.images[shown],
+            evaluation.labels[shown],
+            evaluation.predicted[shown],
+            evaluation.confidence[shown],
+            dataset.class_names,
+            f"{run.title}: {name} on the test split, the most confident first",
+        )
         run.log_figure(f"figures/{name}.png", figure)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MOST_CLASSES_WITH_COUNTS = 20
+GROUP_COLOR = "#1f77b4"
 
 
 def draw_confusion(confusion: pd.DataFrame, order: np.ndarray, groups: list[str], title: str) -> Figure:
@@ -44,7 +45,7 @@ def draw_confusion(confusion: pd.DataFrame, order: np.ndarray, groups: list[str]
     axes.tick_params(axis="both", labelsize=10 if few else 7, length=0)
     axes.tick_params(axis="x", rotation=45 if few else 90)
     for label in axes.get_xticklabels():
-        label.set_ha("right" if few else "center")
+        label.set_horizontalalignment("right" if few else "center")
     axes.set(title=title, xlabel="predicted", ylabel="true")
     if groups:
         mark_groups(axes, [groups[i] for i in order])
@@ -55,9 +56,8 @@ def mark_groups(axes: Axes, groups: list[str]) -> None:
     """Outline the square of each superclass and name it on the right."""
     edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
     for start, end in itertools.pairwise(edges):
-        box = {"color": "#1f77b4", "linewidth": 1}
-        axes.plot([start, end, end, start, start], [start, start, end, end, start], **box)
-        axes.text(len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color="#1f77b4")
+        axes.plot([start, end, end, start, start], [start, start, end, end, start], color=GROUP_COLOR, linewidth=1)
+        axes.text(len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color=GROUP_COLOR)
 
 
 def explore_confusion(confusion: pd.DataFrame, order: np.ndarray, title: str) -> go.Figure:

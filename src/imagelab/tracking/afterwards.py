@@ -1,13 +1,14 @@
 """The last word on a run that `mlflow run` has opened.
 
-When its child ends, `mlflow run` marks the run FINISHED or FAILED whatever the child has said of it (MLflow 3.17 compares
-the name of a status with numbers). So what must hold afterwards is done by a small process that waits for that end:
+When its child ends, `mlflow run` marks the run FINISHED or FAILED whatever the child has said of it (MLflow 3.17
+compares the name of a status with numbers). So what must hold afterwards is done by a small process that waits:
 
     python -m imagelab.tracking.afterwards PID_OF_MLFLOW_RUN (KILLED | delete) RUN_ID
 """
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import psutil
 
@@ -37,10 +38,8 @@ def is_mlflow(process: psutil.Process) -> bool:
 def main(pid: str, wish: str, run_id: str) -> None:
     import mlflow
 
-    try:
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
         psutil.Process(int(pid)).wait(LONGEST_WAIT)
-    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-        pass
     client = mlflow.MlflowClient()
     if wish == "delete":
         client.delete_run(run_id)

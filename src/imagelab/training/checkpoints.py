@@ -32,9 +32,13 @@ class Checkpoints:
         return self.folder / "best.keras"
 
     @property
-    def best_row(self) -> Row | None:
-        """The row of the epoch with the lowest val_loss, the first of equals; None before the first epoch."""
-        return min(self.rows, key=lambda row: row["val_loss"], default=None)
+    def best_row(self) -> Row:
+        """The row of the epoch with the lowest val_loss, the first of equals.
+
+        Raises:
+            ValueError: no epoch is complete yet.
+        """
+        return min(self.rows, key=lambda row: row["val_loss"])
 
     def save(self, model: keras.Model, row: Row) -> None:
         """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place."""

@@ -56,16 +56,16 @@ class TrainingProgress(keras.callbacks.Callback):
         return sum(recent) / len(recent) if recent else guess
 
     def scores(self) -> str:
-        best = self.checkpoints.best_row
-        if best is None:
+        if not self.checkpoints.rows:
             return ""
+        best = self.checkpoints.best_row
         current = self.checkpoints.rows[-1]["val_accuracy"]
         return f"validation {current:.1%}, best {best['val_accuracy']:.1%} (epoch {best['epoch']})"
 
 
-def describe(row: Row, epochs: int, best: Row | None) -> str:
+def describe(row: Row, epochs: int, best: Row) -> str:
     """One line about one complete epoch."""
-    mark = "  [green]best[/green]" if best is not None and best["epoch"] == row["epoch"] else ""
+    mark = "  [green]best[/green]" if best["epoch"] == row["epoch"] else ""
     return (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}  "
         f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.2%}  "
