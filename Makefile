@@ -13,7 +13,7 @@ help: ## show this list
 setup: .venv/.ready ## make .venv from uv.lock, bytecode compiled (does nothing when it is there)
 
 .venv/.ready: uv.lock pyproject.toml
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet uv
 	VIRTUAL_ENV= .venv/bin/uv sync --frozen --compile-bytecode --quiet
 	touch $@

@@ -101,7 +101,7 @@ def fit_once(settings: TrainSettings, dataset: Any, run: Run | None) -> tuple[fl
     def finish() -> None:
         assert run is not None
         with timed("end: curves and checkpoints"):
-            reporting.report_training(run, checkpoints.rows, checkpoints.best_row)
+            reporting.report_training(run, model, checkpoints.rows, checkpoints.best_row)
         with timed("end: test predictions"):
             model.load_weights(checkpoints.best_path)
             probabilities = predict(model, dataset.test)

@@ -16,7 +16,7 @@ def doctor(settings: DoctorSettings) -> str:
 
     for what, found in examine():
         print(f"{what:>22}  {found}", flush=True)
-    return "next: mlflow run . -e train --env-manager local"
+    return ""
 
 
 if __name__ == "__main__":

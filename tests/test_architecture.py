@@ -16,7 +16,7 @@ ONE_ROOM = {
     "plotly": {"figures", "tracking"},
 }
 MUST_NOT = {
-    "settings": {"training", "tracking", "experiment", "evaluation", "figures", "reporting"},
+    "settings": {"training", "tracking", "experiment", "evaluation", "figures", "reporting", "command", "doctor"},
     **{
         room: {"training", "tracking", "experiment", "reporting"}
         for room in ("data", "models", "evaluation", "figures")
@@ -52,5 +52,5 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_files_stay_small_and_have_telling_names(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 260
+    assert len(path.read_text().splitlines()) <= 220
     assert path.stem not in ("utils", "helpers", "common", "base")

@@ -49,6 +49,10 @@ def test_text_may_look_like_anything(note: str) -> None:
         (["--epochs", "1", "--epochs", "2"], ["epochs is given twice: 1 and 2"]),
         (["--epochs"], ["--epochs", "expected one argument"]),
         (["epochs=3"], ["epochs=3", "--epochs=3 or -P epochs=3"]),
+        (["-epochs", "3"], ["--epochs=VALUE or -P epochs=VALUE"]),
+        (["--data_dir", ""], ["data_dir=", "existing folder"]),
+        (["--limit", "20", "--validation_fraction", "0.02"], ["limit=20", "no images are left"]),
+        (["--note", "x" * 6000], ["note=xxx", "..."]),
         (["-P"], ["-P needs name=value"]),
     ],
 )

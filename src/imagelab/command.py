@@ -20,15 +20,16 @@ SAME_INTERRUPTION = 2.0  # seconds: `mlflow run` answers Ctrl-C by a SIGTERM of 
 
 
 def command(name: str, kind: type[SettingsT], work: Callable[[SettingsT], str]) -> NoReturn:
-    """Run `work` on the settings of the command line, print the line it returns and exit.
+    """Run `work` on the settings of the command line, print the line it returns (if any) and exit.
 
     Exit codes: 0 done; 1 failed, 2 wrong settings, each with its reason in one line on standard error; 130 interrupted.
     """
     try:
         settings = parse(kind, name, sys.argv[1:])
         with interruptible():
-            sys.stdout.write(f"{work(settings)}\n")
-            sys.stdout.flush()
+            if line := work(settings):
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
     except Interrupted:
         sys.exit(INTERRUPTED)
     except SettingsError as error:

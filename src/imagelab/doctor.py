@@ -11,17 +11,37 @@ import psutil
 
 from imagelab.errors import ImagelabError
 from imagelab.quiet import start_keras
-from imagelab.tracking import RESUME, discard_wrapper, runs_folder, use_tracking_store
+from imagelab.tracking import RESUME, discard_wrapper, unattended_runs, use_tracking_store, without_password
 
 Finding = tuple[str, str]
 
 
+PROBLEM = "PROBLEM: "
+
+
 def examine() -> Iterator[Finding]:
-    """Yield (what, what was found) one by one; nothing found wrong stops the rest."""
+    """Yield (what, what was found) one by one, what to type next at the end; nothing found wrong stops the rest."""
     start_keras()
     checks: list[Callable[[], Iterator[Finding]]] = [environment, hardware, data, weights, store, unfinished]
+    findings = []
     for check in checks:
-        yield from check()
+        try:
+            for finding in check():
+                findings.append(finding)
+                yield finding
+        except Exception as error:
+            findings.append((check.__name__, f"{PROBLEM}{type(error).__name__}: {error}"))
+            yield findings[-1]
+    yield "next", next_command(findings)
+
+
+def next_command(findings: list[Finding]) -> str:
+    """What to type, seeing what was found."""
+    for what, found in findings:
+        if found.startswith(PROBLEM):
+            return f"mend what is said of the {what}, then look again: mlflow run . -e doctor --env-manager local"
+    resumes = [found for what, found in findings if what == "interrupted run"]
+    return resumes[0].split(" (or")[0] if resumes else "mlflow run . -e train --env-manager local"
 
 
 def environment() -> Iterator[Finding]:
@@ -75,17 +95,17 @@ def store() -> Iterator[Finding]:
     try:
         client = use_tracking_store()
     except ImagelabError as error:
-        yield "tracking store", f"PROBLEM: {error}"
+        yield "tracking store", f"{PROBLEM}{error}"
         return
     discard_wrapper()  # a look around is no run
-    yield "tracking store", f"{client.tracking_uri} answers"
+    yield "tracking store", f"{without_password(client.tracking_uri)} answers"
     try:
         client.search_registered_models(max_results=1)
         yield "model registry", "usable"
     except Exception as error:
-        yield "model registry", f"PROBLEM: {error}"
+        yield "model registry", f"{PROBLEM}{error}"
 
 
 def unfinished() -> Iterator[Finding]:
-    for folder in sorted(runs_folder().glob("*/settings.json")):
-        yield "unfinished run", f"{RESUME.format(run_id=folder.parent.name)} (or delete {folder.parent})"
+    for folder in unattended_runs():
+        yield "interrupted run", f"{RESUME.format(run_id=folder.name)} (or delete {folder})"

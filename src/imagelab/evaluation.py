@@ -90,6 +90,9 @@ class Evaluation:
             output_dict=True,
             zero_division=0,
         )
+        if "accuracy" in report:  # one number where the others have four
+            averages = {"precision": report["accuracy"], "recall": report["accuracy"], "f1-score": report["accuracy"]}
+            report["accuracy"] = {**averages, "support": len(self.labels)}
         return pd.DataFrame(report).T.rename_axis("class")
 
     def per_class(self) -> pd.DataFrame:

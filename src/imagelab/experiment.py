@@ -23,21 +23,19 @@ def run_experiment(settings: TrainSettings) -> Result:
 def train_and_evaluate(settings: TrainSettings, run: Run) -> None:
     """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
     start_keras()
-    import keras
-
     from imagelab.data import load_dataset
     from imagelab.data.dataset import split_validation
     from imagelab.evaluation import Evaluation
     from imagelab.models import build_model
-    from imagelab.training import Checkpoints, choose_dtype_policy, predict, train, under_policy
+    from imagelab.training import Checkpoints, choose_dtype_policy, predict, seed_everything, train, under_policy
 
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     fitted, validated = split_validation(dataset.train, **settings.arguments_of(split_validation))
     report_data(run, dataset, fitted, validated)
 
-    keras.utils.set_random_seed(settings.seed)
+    seed_everything(settings.seed)
     build = settings.arguments_of(build_model)
-    policy = choose_dtype_policy(settings.mixed_precision)
+    policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
     with under_policy(policy):
         model = build_model(settings.model, dataset.image_shape, dataset.num_classes, **build)
     report_network(run, model, policy)
@@ -50,7 +48,7 @@ def train_and_evaluate(settings: TrainSettings, run: Run) -> None:
     with under_policy("float32"):
         best = build_model(settings.model, dataset.image_shape, dataset.num_classes, **build)
     best.load_weights(checkpoints.best_path)
-    report_training(run, checkpoints.rows, checkpoints.best_row)
+    report_training(run, best, checkpoints.rows, checkpoints.best_row)
     evaluation = Evaluation(
         dataset.test.labels,
         predict(best, dataset.test),

@@ -80,12 +80,11 @@ def report_network(run: Run, model: "keras.Model", policy: str) -> None:
     model.summary(print_fn=lambda line, **_: text.write(f"{line}\n"), line_length=100)
     run.log_text("model_summary.txt", text.getvalue())
     run.log_params({"dtype_policy": policy})
-    run.log_metrics({"parameter_count": model.count_params()}, 0)
     go_on = ", going on after its last complete epoch" if run.resumed else ""
     say(f"run {run.run_id}: {model.name}, {model.count_params():,} parameters, {policy}{go_on}")
 
 
-def report_training(run: Run, rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
+def report_training(run: Run, model: "keras.Model", rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
     """The single figures of the training, its curves and its checkpoints."""
     from imagelab.figures import draw_curves, explore_curves
 
@@ -94,7 +93,7 @@ def report_training(run: Run, rows: list[dict[str, Any]], best: dict[str, Any]) 
         "best_val_accuracy": best["val_accuracy"],
         "training_seconds": sum(row["epoch_seconds"] for row in rows),
     }
-    run.log_metrics(totals, best["epoch"], best["timestamp"])
+    run.log_metrics({**totals, "parameter_count": model.count_params()}, best["epoch"], best["timestamp"])
     run.log_table("curves.csv", pd.DataFrame(rows))
     run.log_figure("figures/curves.png", draw_curves(rows, best["epoch"], run.title))
     run.log_page("figures/curves.html", explore_curves(rows, best["epoch"], run.title))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from imagelab.data import DATASETS
 from imagelab.errors import SettingsError
@@ -42,11 +42,12 @@ def run_id(text: str) -> str:
 
 
 def readable_folder(path: Path) -> Path:
-    if not path.is_dir():
+    if path == Path() or not path.is_dir():
         raise ValueError("must be an existing folder")
     return path
 
 
+LONGEST_ECHO = 100  # characters of a wrong value that an error repeats
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 RunId = Annotated[str, AfterValidator(run_id)]
 DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
@@ -95,6 +96,14 @@ class TrainSettings(BaseModel):
     )
     resume: RunId | None = Field(None, description="id of an interrupted run to continue with its own settings")
 
+    @field_validator("limit")
+    @classmethod
+    def leaves_images_to_validate_on(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        fraction = info.data.get("validation_fraction")
+        if limit is not None and fraction is not None and not 0 < round(limit * fraction) < limit:
+            raise ValueError(f"with validation_fraction={fraction:g} no images are left to train or to validate on")
+        return limit
+
     def with_recipe(self) -> "TrainSettings":
         """These settings, with what was not given taken from the recipe for this data set and model."""
         recipe = recommended(self.dataset, self.model)
@@ -138,13 +147,18 @@ def validate(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name, given = str(first["loc"][0]), first["input"]
+        name, given = str(first["loc"][0]), shortened(first["input"])
         if first["type"] == "extra_forbidden":
             _refuse_unknown(name, list(kind.model_fields))
         reason = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
         allowed = describe_allowed(kind.model_fields[name])
         message = f"{name}={given}: {reason[0].lower()}{reason[1:]}"
         raise SettingsError(message + (f" (allowed: {allowed})" if allowed not in message else "")) from None
+
+
+def shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}..."
 
 
 def describe_allowed(field: Any) -> str:
@@ -191,7 +205,8 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 def _refuse_unknown(word: str, known: list[str]) -> NoReturn:
     name = word.lstrip("-").split("=")[0]
     if name in known:
-        raise SettingsError(f"{word}: settings are given as --{word} or -P {word}")
+        value = word.partition("=")[2] or "VALUE"
+        raise SettingsError(f"{word}: settings are given as --{name}={value} or -P {name}={value}")
     hint = did_you_mean(name, known) or f"; known settings: {', '.join(known)}"
     raise SettingsError(f"{word}: there is no setting named {name!r}{hint}")
 

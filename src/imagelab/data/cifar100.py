@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> Dataset | None:
     for name in FILES:
         try:
             content[name] = read_file(folder / name, name)
-        except (OSError, EOFError, pickle.UnpicklingError, DataError, KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # a damaged pickle can raise nearly anything
             say(f"{folder / name} cannot be used: {cache.first_line(error)}")
             return None
     return assemble(content, str(folder))

@@ -69,11 +69,6 @@ class Dataset:
         """SHA-256 over all pixels and labels of both splits, in hexadecimal."""
         return sha256_of(self.train.images, self.train.labels, self.test.images, self.test.labels)
 
-    def class_balance(self) -> dict[str, list[int]]:
-        """Images of each class, per split."""
-        splits = (("train", self.train), ("test", self.test))
-        return {name: np.bincount(split.labels, minlength=self.num_classes).tolist() for name, split in splits}
-
 
 def sha256_of(*arrays: np.ndarray) -> str:
     """SHA-256 of the arrays' raw bytes, one after the other."""

@@ -12,8 +12,18 @@ Everything goes through an outbox on disk (`outbox.py`), which a thread delivers
 never waits for the store and a store that goes away loses nothing.
 """
 
-from imagelab.tracking.lifecycle import discard_wrapper, tracked_run
+from imagelab.tracking.lifecycle import discard_wrapper, tracked_run, unattended_runs
 from imagelab.tracking.run import RESUME, Run
-from imagelab.tracking.store import project_folder, runs_folder, use_tracking_store
+from imagelab.tracking.store import project_folder, runs_folder, use_tracking_store, without_password
 
-__all__ = ["RESUME", "Run", "discard_wrapper", "project_folder", "runs_folder", "tracked_run", "use_tracking_store"]
+__all__ = [
+    "RESUME",
+    "Run",
+    "discard_wrapper",
+    "project_folder",
+    "runs_folder",
+    "tracked_run",
+    "unattended_runs",
+    "use_tracking_store",
+    "without_password",
+]

@@ -6,9 +6,11 @@ compares the name of a status with numbers). So what must hold afterwards is don
     python -m imagelab.tracking.afterwards PID_OF_MLFLOW_RUN (KILLED | delete) RUN_ID
 """
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -19,7 +21,9 @@ def after_mlflow_run(wish: str, run_id: str) -> None:
     """Let `run_id` be KILLED, or deleted ("delete"), once the `mlflow run` above this process has ended."""
     command = [sys.executable, "-m", __name__, str(mlflow_run_above()), wish, run_id]
     nowhere = subprocess.DEVNULL
-    subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    source = str(Path(__file__).parents[2])  # where the environment is made by conda or uv, imagelab is not installed
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
+    subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True, env=env)
 
 
 def mlflow_run_above() -> int:
@@ -30,7 +34,8 @@ def mlflow_run_above() -> int:
 
 def is_mlflow(process: psutil.Process) -> bool:
     try:
-        return any("mlflow" in word for word in process.cmdline()[:3])
+        words = process.cmdline()
+        return "mlflow" in (Path(word).name for word in words[:3]) and "run" in words
     except psutil.Error:
         return False
 

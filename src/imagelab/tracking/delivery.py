@@ -51,15 +51,16 @@ class Delivery:
                 continue
             try:
                 DELIVER[pending[0]["kind"]](self, pending[0])
+                self.outbox.mark_delivered()
+                self.trouble, pause = None, 0.5
             except Exception as error:
+                self.trouble = reason_of(error)
                 if may_pass(error):
-                    self.trouble = reason_of(error)
                     self.closing.wait(pause) if not self.closing.is_set() else time.sleep(min(pause, 2))
                     pause = min(2 * pause, LONGEST_PAUSE)
-                    continue
-                self.refused.append(f"{pending[0]['kind']}: {reason_of(error)}")
-            self.trouble, pause = None, 0.5
-            self.outbox.mark_delivered()
+                else:
+                    self.refused.append(f"{pending[0]['kind']}: {self.trouble}")
+                    self.outbox.mark_delivered()
 
     def drain(self, patience: float, on_waiting: Callable[[str], None]) -> bool:
         """Wait until everything is delivered, at most `patience` seconds while the store is in trouble."""
@@ -76,7 +77,7 @@ class Delivery:
                 on_waiting(self.trouble)
             elif time.monotonic() - troubled_since > patience:
                 return False
-        return True
+        return not self.outbox.pending()
 
     def deliver_metrics(self, entry: Entry) -> None:
         metrics = [Metric(key, value, entry["timestamp"], entry["step"]) for key, value in entry["values"].items()]

@@ -5,7 +5,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,27 +47,40 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
             log_beginning(run)
         run.system_metrics.start()
         yield run
+        if not run.is_recorded:
+            run.log_status("FINISHED")
     except Interrupted as signal:
-        run.log_checkpoints()
-        run.log_tags(interrupted_by=str(signal))
-        say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
-        run.finish("KILLED")
-        if run.wrapped:
-            after_mlflow_run("KILLED", run.run_id)
+        end_interrupted(run, signal)
         raise
     except BaseException as error:
-        run.log_tags(failure=f"{type(error).__name__}: {error}"[:5000])
-        if not isinstance(error, ImagelabError):
-            run.log_text("failure.txt", traceback.format_exc())
-        finish_quietly(run)
+        end_failed(run, error)
         raise
-    run.finish("FINISHED")
+    run.finish()
+
+
+def end_interrupted(run: Run, signal: Interrupted) -> None:
+    """Say KILLED before anything that takes time: whoever interrupts may do so twice."""
+    run.log_tags(interrupted_by=str(signal))
+    run.log_status("KILLED")
+    say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
+    if run.wrapped:
+        after_mlflow_run("KILLED", run.run_id)
+    run.log_checkpoints()
+    finish_quietly(run)
+
+
+def end_failed(run: Run, error: BaseException) -> None:
+    run.log_tags(failure=f"{type(error).__name__}: {error}"[:5000])
+    if not isinstance(error, ImagelabError):
+        run.log_text("failure.txt", traceback.format_exc())
+    run.log_status("FAILED")
+    finish_quietly(run)
 
 
 def finish_quietly(run: Run) -> None:
-    """End a failed run; its own failure matters more than one of the store."""
+    """End a run for a reason that matters more than trouble with the store."""
     try:
-        run.finish("FAILED")
+        run.finish()
     except TrackingError as error:
         say(str(error))
 
@@ -114,6 +127,7 @@ def experiment_id(client: "MlflowClient") -> str:
 def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any]) -> Run:
     """Go on with an interrupted run, from its folder here or from what it has left in the store."""
     folder = runs_folder() / run_id
+    refuse_what_cannot_be_resumed(client, run_id, folder)
     if not (folder / "settings.json").exists():
         fetch_interrupted(client, run_id, folder)
     lock = lock_run(folder)
@@ -130,25 +144,32 @@ def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any]) ->
     return run
 
 
-def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Make a run's folder from its artifacts, for a run that was interrupted on another machine."""
-    from mlflow.artifacts import download_artifacts
+def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: Path) -> None:
+    """Raise a SettingsError where the store has no such run, or it is finished, or is under way on another machine."""
     from mlflow.exceptions import MlflowException
 
     try:
         status = client.get_run(run_id).info.status
     except MlflowException as error:
         raise SettingsError(f"resume={run_id}: the tracking store has no such run ({reason_of(error)})") from error
-    if status == "FINISHED":
+    if status == "FINISHED" and not (folder.exists() and Outbox(folder).pending()):
         raise SettingsError(f"resume={run_id}: that run is finished; there is nothing to go on with")
+    if status == "RUNNING" and not folder.exists():
+        raise SettingsError(f"resume={run_id}: that run is under way on another machine")
+
+
+def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None:
+    """Make a run's folder from its artifacts, for a run that was interrupted on another machine."""
     part = folder.with_name(f"part-{run_id}")
+    part.mkdir(parents=True, exist_ok=True)
     try:
         for name in ("settings.json", "checkpoints"):
-            download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(part))
+            client.download_artifacts(run_id, name, str(part))
     except Exception as error:
         shutil.rmtree(part, ignore_errors=True)
-        reason = f"that run ({status}) has left no checkpoints, neither in {runs_folder()} nor in the tracking store"
-        raise SettingsError(f"resume={run_id}: {reason}") from error
+        reason = f"that run has left no checkpoints, neither in {runs_folder()} nor in the tracking store"
+        raise SettingsError(f"resume={run_id}: {reason} ({reason_of(error)})") from error
+    shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
 
 
@@ -168,35 +189,24 @@ def discard_wrapper(run_id: str | None = None) -> None:
         after_mlflow_run("delete", wrapper)
 
 
-def close_stale_runs(client: "MlflowClient") -> list[str]:
-    """Mark runs whose process died without a word (kill -9, power) KILLED, and say how to go on; return their ids."""
-    stale = []
-    for folder in sorted(runs_folder().glob("*/")):
-        lock = FileLock(folder / "run.lock")
-        try:
-            with lock.acquire(blocking=False):
-                if (folder / "settings.json").exists() and is_under_way(Outbox(folder)):
-                    close_stale_run(client, folder)
-                    stale.append(folder.name)
-        except Timeout:
-            continue
-    return stale
+def unattended_runs() -> Iterator[Path]:
+    """Folders of runs that no process works on; each is locked while the caller looks at it."""
+    for settings in sorted(runs_folder().glob("*/settings.json")):
+        folder = settings.parent
+        with suppress(Timeout, OSError), FileLock(folder / "run.lock").acquire(blocking=False):
+            if settings.exists():
+                yield folder
+            else:  # it was finished and removed in this moment; the lock has made its folder anew
+                shutil.rmtree(folder)
 
 
-def is_under_way(outbox: Outbox) -> bool:
-    """Whether the run has begun, or begun again, and nobody has said how it ended."""
-    last = outbox.last("status")
-    return last is None or last["status"] == "RUNNING"
-
-
-def close_stale_run(client: "MlflowClient", folder: Path) -> None:
+def close_stale_runs(client: "MlflowClient") -> None:
+    """Mark runs whose process died without a word (kill -9, power) KILLED, and say how to go on."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        if client.get_run(folder.name).info.status != "RUNNING":
-            return
-        client.set_tag(folder.name, "interrupted_by", "the end of its process")
-        client.set_terminated(folder.name, "KILLED")
-    except MlflowException:  # a run of another tracking store
-        return
-    say(f"run {folder.name} was cut off; go on with: {RESUME.format(run_id=folder.name)}")
+    for folder in unattended_runs():
+        with suppress(MlflowException):  # a run of another tracking store
+            if client.get_run(folder.name).info.status == "RUNNING":
+                client.set_tag(folder.name, "interrupted_by", "the end of its process")
+                client.set_terminated(folder.name, "KILLED")
+                say(f"run {folder.name} was cut off; go on with: {RESUME.format(run_id=folder.name)}")

@@ -16,18 +16,19 @@ class Outbox:
         self.path, self.cursor_path = folder / "outbox.jsonl", folder / "outbox.delivered"
         self.changed = threading.Condition()
         self.entries = read_lines(self.path)
-        self.delivered = int(self.cursor_path.read_text()) if self.cursor_path.exists() else 0
-        self.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in self.entries))  # drops a torn last line
+        self.delivered = min(read_number(self.cursor_path), len(self.entries))
 
     def append(self, kind: str, **content: Any) -> None:
         """Put an entry at the end; on return it is on disk."""
         entry = {"kind": kind, **content}
         with self.changed, self.path.open("a") as file:
-            file.write(f"{json.dumps(entry)}\n")
-            file.flush()
+            try:
+                file.write(f"{json.dumps(entry)}\n")
+                file.flush()
+            finally:  # an interruption may come here; the line is there all the same
+                self.entries.append(entry)
+                self.changed.notify_all()
             os.fsync(file.fileno())
-            self.entries.append(entry)
-            self.changed.notify_all()
 
     def pending(self) -> list[Entry]:
         """The entries that the store has not taken yet."""
@@ -38,7 +39,9 @@ class Outbox:
         """The store has taken the first pending entry. (Losing this mark repeats an entry, which is harmless.)"""
         with self.changed:
             self.delivered += 1
-            self.cursor_path.write_text(str(self.delivered))
+            part = self.cursor_path.with_name("part-delivered")
+            part.write_text(str(self.delivered))
+            part.replace(self.cursor_path)
             self.changed.notify_all()
 
     def wait_for_change(self, seconds: float) -> None:
@@ -51,10 +54,16 @@ class Outbox:
 
 
 def read_lines(path: Path) -> list[Entry]:
-    entries = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:  # the power failed while it was written
-            break
-    return entries
+    """The entries of the file; a line torn by a power cut is cut off, so that the next one begins on its own."""
+    content = path.read_bytes() if path.exists() else b""
+    whole, newline, torn = content.rpartition(b"\n")
+    if torn:
+        os.truncate(path, len(whole) + len(newline))
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def read_number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # not there yet, or cut off: everything is delivered again
+        return 0

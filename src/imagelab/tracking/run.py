@@ -9,9 +9,10 @@ Until it is finished, a run has a folder below `runs/` that holds all there is t
     run.lock           held by the process that works on it
 """
 
+import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from filelock import FileLock
 from imagelab.console import say
 from imagelab.errors import Interrupted, TrackingError
 from imagelab.tracking.outbox import Outbox
-from imagelab.tracking.store import runs_folder
+from imagelab.tracking.store import database_path, runs_folder, without_password
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,14 @@ class Run:
         last = self.outbox.last("status")
         return last is not None and last["status"] == "FINISHED"
 
+    def recall(self, name: str, choose: Callable[[], str]) -> str:
+        """What was chosen when the run began; a resumed run must not choose anew."""
+        path = self.checkpoint_folder / f"{name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(choose()))
+        return str(json.loads(path.read_text()))
+
     @property
     def title(self) -> str:
         return f"{self.settings['model']} on {self.settings['dataset']}"
@@ -71,11 +80,12 @@ class Run:
     def address(self) -> str:
         """Where to look at the run: a page of the tracking server, or the command that starts one."""
         uri = self.client.tracking_uri
+        shown = without_password(uri)
         page = f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
         if uri.startswith("http"):
-            return f"{uri.rstrip('/')}/{page}"
-        default = uri == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-        ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {uri}"
+            return f"{shown.rstrip('/')}/{page}"
+        default = database_path(uri) == Path.cwd() / "mlflow.db"
+        ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {shown}"
         return f"{ui}, then http://127.0.0.1:5000/{page}"
 
     def log_params(self, values: Mapping[str, Any]) -> None:
@@ -147,29 +157,39 @@ class Run:
         for path in sorted(self.checkpoint_folder.glob("[!p]*.keras")) + sorted(self.checkpoint_folder.glob("*.json")):
             self.log_file(f"checkpoints/{path.name}", path)
 
-    def finish(self, status: str) -> None:
-        """Say how the run ended and wait until the store knows everything.
+    def finish(self) -> None:
+        """Wait until the store knows everything that was logged, the status last.
 
         Raises:
             TrackingError: the store has not taken everything; it is kept on disk, and the message says how to go on.
         """
         self.system_metrics.finish()
-        if not (status == "FINISHED" and self.is_recorded):
-            self.log_status(status)
         delivered = self.wait_for_delivery()
+        if delivered and not self.delivery.refused and not self.is_resumable:
+            self.remove_folder()
         self.lock.release()
         if not delivered:
+            upload = "upload it with" if self.is_recorded else "it is uploaded when the run is resumed"
             raise TrackingError(
-                f"the tracking store has not taken everything ({self.delivery.trouble}); the run's record is kept in "
-                f"{self.folder}; when the store is back, upload it with: {RESUME.format(run_id=self.run_id)}"
+                f"the tracking store has not taken everything ({self.delivery.trouble or 'not waited for'}); its "
+                f"record is kept in {self.folder}; when the store is back, {upload}: {RESUME.format(run_id=self.run_id)}"
             )
         if self.delivery.refused:
             raise TrackingError(
                 f"the tracking store refused part of run {self.run_id} ({'; '.join(self.delivery.refused[:3])}); "
                 f"the files are kept in {self.folder}"
             )
-        if status == "FINISHED" or (not any(self.checkpoint_folder.glob("progress.json")) and status == "FAILED"):
-            shutil.rmtree(self.folder)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the run has ended before its end, and what it has learned is worth keeping."""
+        last = self.outbox.last("status")
+        status = last["status"] if last else "RUNNING"
+        return status == "KILLED" or (status == "FAILED" and (self.checkpoint_folder / "progress.json").exists())
+
+    def remove_folder(self) -> None:
+        (self.folder / "settings.json").unlink()  # first: without it the folder is no run to others
+        shutil.rmtree(self.folder)
 
     def wait_for_delivery(self) -> bool:
         patience = float(self.settings.get("upload_patience", 0))

@@ -4,6 +4,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
@@ -39,7 +40,7 @@ def use_tracking_store() -> "mlflow.MlflowClient":
     import mlflow
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"{SQLITE}{project_folder() / 'mlflow.db'}")
+        mlflow.set_tracking_uri(f"{SQLITE}{quote(str(project_folder() / 'mlflow.db'))}")
     uri = mlflow.get_tracking_uri()
     try:
         if uri.startswith(("postgresql", "mysql", "mssql")):
@@ -67,7 +68,8 @@ def connect_once(uri: str) -> None:
 
 def reason_of(error: Exception) -> str:
     """The innermost cause of an error, in one short line."""
-    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
     return text.rsplit("Caused by ", 1)[-1][:200].strip("()") if "Caused by " in text else text[:200]
 
 
@@ -112,5 +114,5 @@ def creating(store_uri: str) -> Any:
 
 def database_path(store_uri: str) -> Path | None:
     """The file of a SQLite URI; None for one in memory."""
-    name = store_uri.removeprefix(SQLITE).split("?")[0]
+    name = unquote(store_uri.removeprefix(SQLITE).split("?")[0])
     return Path(name).absolute() if name and ":memory:" not in name else None

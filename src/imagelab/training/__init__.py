@@ -1,7 +1,7 @@
 """Compile, fit, checkpoints and progress; the only room that says fit."""
 
 from imagelab.training.checkpoints import Checkpoints
-from imagelab.training.fit import predict, train
+from imagelab.training.fit import predict, seed_everything, train
 from imagelab.training.precision import choose_dtype_policy, under_policy
 
-__all__ = ["Checkpoints", "choose_dtype_policy", "predict", "train", "under_policy"]
+__all__ = ["Checkpoints", "choose_dtype_policy", "predict", "seed_everything", "train", "under_policy"]

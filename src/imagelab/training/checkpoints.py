@@ -10,6 +10,7 @@ callbacks remember (patience, best epoch) is read off the rows.
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ class Checkpoints:
     def mark_best(self, path: Path) -> None:
         part = path.with_name("part-best.keras")
         part.unlink(missing_ok=True)
-        os.link(path, part)
+        try:
+            os.link(path, part)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, part)
         part.replace(self.best_path)
 
 
