@@ -170,9 +170,10 @@ class Run:
         self.lock.release()
         if not delivered:
             upload = "upload it with" if self.is_recorded else "it is uploaded when the run is resumed"
+            command = RESUME.format(run_id=self.run_id)
             raise TrackingError(
-                f"the tracking store has not taken everything ({self.delivery.trouble or 'not waited for'}); its "
-                f"record is kept in {self.folder}; when the store is back, {upload}: {RESUME.format(run_id=self.run_id)}"
+                f"the tracking store has not taken everything ({self.delivery.trouble or 'not waited for'}); the run's "
+                f"record is kept in {self.folder}; when the store is back, {upload}: {command}"
             )
         if self.delivery.refused:
             raise TrackingError(
