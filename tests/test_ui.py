@@ -58,7 +58,7 @@ def ui(project: Project) -> Iterator[str]:
 
 def read(browser: Any, page: str, *words: str) -> None:
     """Open a page and wait until it shows all the words."""
-    browser.get(page)
+    visit(browser, page)
 
     def text() -> str:
         return str(browser.execute_script("return document.body.innerText"))
@@ -77,11 +77,17 @@ def test_the_run_in_the_ui(ui: str, browser: Any) -> None:
     read(browser, f"{ui}/system-metrics", "cpu_utilization_percentage")
     read(browser, f"{ui}/artifacts", "checkpoints", "evaluation", "figures", "model_summary.txt")
     picture = f"{ui}/artifacts/figures/confusion_matrix.png"
-    browser.get(picture)
+    visit(browser, picture)
     loaded = "return [...document.images].some(i => i.complete && i.naturalWidth > 500)"
     wait_until(lambda: browser.execute_script(loaded), 60)
-    browser.get(f"{ui}/artifacts/figures/curves.html")
+    visit(browser, f"{ui}/artifacts/figures/curves.html")
     wait_until(lambda: drawn_in_a_frame(browser), 60)
+
+
+def visit(browser: Any, page: str) -> None:
+    """Open a page anew: a change behind the # alone would not load it."""
+    browser.get("about:blank")
+    browser.get(page)
 
 
 def drawn_in_a_frame(browser: Any) -> bool:
