@@ -23,7 +23,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self.checkpoints, self.epochs, self.images = checkpoints, epochs, images
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(20),
+            BarColumn(10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[say]}"),
         )
@@ -42,7 +42,7 @@ class TrainingProgress(keras.callbacks.Callback):
         share = done / self.params["steps"]
         epochs_left = self.epochs - len(self.checkpoints.rows) - share
         left = epochs_left * self.seconds_an_epoch(seconds / share)
-        say = f"{share * self.images / seconds:,.0f} images/s  at most {clock(left)} left  {self.scores()}"
+        say = f"{share * self.images / seconds:,.0f} images/s  {clock(left)} left  {self.scores()}"
         self.bar.update(self.task, completed=done, say=say)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -60,16 +60,15 @@ class TrainingProgress(keras.callbacks.Callback):
             return ""
         best = self.checkpoints.best_row
         current = self.checkpoints.rows[-1]["val_accuracy"]
-        return f"validation {current:.1%}, best {best['val_accuracy']:.1%} (epoch {best['epoch']})"
+        return f"val {current:.1%}, best {best['val_accuracy']:.1%}"
 
 
 def describe(row: Row, epochs: int, best: Row) -> str:
-    """One line about one complete epoch."""
-    mark = "  [green]best[/green]" if best["epoch"] == row["epoch"] else ""
+    """One line about one complete epoch, 80 characters at most."""
+    mark = " [green]best[/green]" if best["epoch"] == row["epoch"] else ""
     return (
-        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}  "
-        f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.2%}  "
-        f"{row['images_per_second']:,.0f} images/s  {row['epoch_seconds']:.1f} s{mark}"
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.3f}  val_loss {row['val_loss']:.3f}  "
+        f"val_accuracy {row['val_accuracy']:.2%}  {row['images_per_second']:,.0f} images/s{mark}"
     )
 
 
