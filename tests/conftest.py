@@ -152,7 +152,7 @@ class Server:
         def answers() -> bool:
             try:
                 return bool(requests.get(f"{self.uri}/health", timeout=2).ok)
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return False
 
         wait_until(answers)

@@ -47,7 +47,7 @@ def ui(project: Project) -> Iterator[str]:
     def answers() -> bool:
         try:
             return bool(requests.get(f"{address}/health", timeout=2).ok)
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     wait_until(answers)
