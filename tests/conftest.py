@@ -123,6 +123,16 @@ def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
+def answers(address: str) -> bool:
+    """Whether an MLflow server is up."""
+    import requests
+
+    try:
+        return bool(requests.get(f"{address}/health", timeout=2).ok)
+    except requests.RequestException:
+        return False
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -141,21 +151,13 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        import requests
-
         options = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--port", str(self.port)]
         options += ["--artifacts-destination", str(self.folder / "served"), "--workers", "1"]
         log = (self.folder / "server.log").open("a")
         command = [sys.executable, "-m", "mlflow", "server", *options]
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
-        def answers() -> bool:
-            try:
-                return bool(requests.get(f"{self.uri}/health", timeout=2).ok)
-            except requests.RequestException:
-                return False
-
-        wait_until(answers)
+        wait_until(lambda: answers(self.uri))
 
     def kill(self) -> None:
         if self.process:

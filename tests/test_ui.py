@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Project, finish, free_port, wait_until
+from tests.conftest import Project, answers, finish, free_port, wait_until
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -36,21 +36,12 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def ui(project: Project) -> Iterator[str]:
     """The address of the finished run of a small training, served by `mlflow ui` as `make ui` starts it."""
-    import requests
-
     code, _, errors = finish(project.train("epochs=3"))
     assert code == 0, errors
     port = free_port()
     process = project.start(str(Path(sys.executable).with_name("mlflow")), "ui", "--port", str(port), "--workers", "1")
     address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return bool(requests.get(f"{address}/health", timeout=2).ok)
-        except requests.RequestException:
-            return False
-
-    wait_until(answers)
+    wait_until(lambda: answers(address))
     yield f"{address}/#/experiments/0/runs/{project.runs()[0].info.run_id}"
     subprocess.run(["pkill", "-g", str(process.pid)], check=False)
     process.communicate(timeout=30)

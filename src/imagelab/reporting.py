@@ -135,7 +135,7 @@ def report_evaluation(
 def draw_evaluation(run: Run, evaluation: "Evaluation", dataset: "Dataset") -> None:
     from imagelab.figures import draw_calibration, draw_confusion, draw_predictions, explore_confusion
 
-    title = f"{run.title}: test split, accuracy {evaluation.scores()['accuracy']:.2%}"
+    title = f"{run.title}: test split, accuracy {evaluation.correct.mean():.2%}"
     order = evaluation.display_order()
     groups = [dataset.superclass_names[i] for i in dataset.superclasses]
     run.log_figure("figures/confusion_matrix.png", draw_confusion(evaluation.confusion, order, groups, title))
