@@ -13,6 +13,10 @@ class DataError(ImagelabError):
     """A data set is missing, damaged or of the wrong shape."""
 
 
+class WeightsError(ImagelabError):
+    """Pretrained weights cannot be had."""
+
+
 class TrackingError(ImagelabError):
     """The tracking store cannot be used, or did not take everything."""
 

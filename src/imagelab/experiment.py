@@ -1,9 +1,26 @@
 """The whole flow on one page: data, model, training, evaluation, and a run that holds all of it."""
 
+from typing import TYPE_CHECKING
+
 from imagelab.quiet import start_keras
-from imagelab.reporting import Result, report_data, report_evaluation, report_network, report_training, result_of
+from imagelab.reporting import (
+    Result,
+    report_data,
+    report_evaluation,
+    report_features,
+    report_network,
+    report_training,
+    result_of,
+)
 from imagelab.settings import TrainSettings, validate
 from imagelab.tracking import Run, tracked_run
+
+if TYPE_CHECKING:
+    import keras
+
+    from imagelab.data.dataset import Dataset, Split
+    from imagelab.features import Features
+    from imagelab.training import Checkpoints
 
 
 def run_experiment(settings: TrainSettings) -> Result:
@@ -27,33 +44,82 @@ def train_and_evaluate(settings: TrainSettings, run: Run) -> None:
     from imagelab.data.dataset import split_validation
     from imagelab.evaluation import Evaluation
     from imagelab.models import build_model
-    from imagelab.training import Checkpoints, choose_dtype_policy, predict, seed_everything, train, under_policy
+    from imagelab.models.transfer import is_frozen
+    from imagelab.training import (
+        Checkpoints,
+        choose_dtype_policy,
+        predict,
+        restore_best,
+        seed_everything,
+        train,
+        under_policy,
+    )
 
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     fitted, validated = split_validation(dataset.train, **settings.arguments_of(split_validation))
     report_data(run, dataset, fitted, validated)
 
-    seed_everything(settings.seed)
-    build = settings.arguments_of(build_model)
+    def build(policy: str) -> "keras.Model":
+        seed_everything(settings.seed)
+        with under_policy(policy):
+            options = settings.arguments_of(build_model)
+            return build_model(settings.model, dataset.image_shape, dataset.num_classes, **options)
+
     policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
-    with under_policy(policy):
-        model = build_model(settings.model, dataset.image_shape, dataset.num_classes, **build)
-    report_network(run, model, policy)
+    network = build(policy)
+    best = build("float32")  # what is scored, kept and served computes so on any machine, however it was trained
+    report_network(run, network, policy)
 
     checkpoints = Checkpoints(run.checkpoint_folder)
     run.log_rows(checkpoints.rows)
-    train(model, fitted, validated, checkpoints, on_epoch=run.log_epoch, **settings.arguments_of(train))
+    tested: Split | Features = dataset.test
+    if is_frozen(network):
+        tested = train_by_transfer(settings, run, dataset, network, best, fitted, validated, checkpoints)
+    else:
+        train(network, fitted, validated, checkpoints, on_epoch=run.log_epoch, **settings.arguments_of(train))
 
-    # What is scored, kept and served computes in float32, on any machine, whatever it was trained in.
-    with under_policy("float32"):
-        best = build_model(settings.model, dataset.image_shape, dataset.num_classes, **build)
-    best.load_weights(checkpoints.best_path)
+    scorer = restore_best(best, checkpoints)
     report_training(run, best, checkpoints.rows, checkpoints.best_row)
     evaluation = Evaluation(
         dataset.test.labels,
-        predict(best, dataset.test),
+        predict(scorer, dataset.test if scorer is best else tested),
         dataset.class_names,
         dataset.superclasses,
         dataset.superclass_names,
     )
     report_evaluation(run, evaluation, dataset, best, checkpoints.best_row)
+
+
+def train_by_transfer(
+    settings: TrainSettings,
+    run: Run,
+    dataset: "Dataset",
+    network: "keras.Model",
+    best: "keras.Model",
+    fitted: "Split",
+    validated: "Split",
+    checkpoints: "Checkpoints",
+) -> "Features":
+    """Train a head on the frozen backbone's features, then the backbone's last layers; return the test features."""
+    from imagelab.data.dataset import split_validation
+    from imagelab.features import FeatureSource
+    from imagelab.models.transfer import describe_features, head_of, unfreeze
+    from imagelab.training import fine_tune, train
+
+    if settings.fine_tune_epochs:
+        unfreeze(network, **settings.arguments_of(unfreeze))  # before all that takes long: it may be mistyped
+    description = describe_features(best) | {"dataset_digest": dataset.digest}
+    source = FeatureSource(best, network, description, settings.feature_cache_limit)
+    count = settings.limit or len(dataset.train)
+    learned = source.features("train", dataset.train, count, 1 + (settings.augmented_views or 0))
+    tested = source.features("test", dataset.test, len(dataset.test))
+    report_features(run, source.spent, description["weights_digest"])
+
+    head_fitted, head_validated = split_validation(learned, **settings.arguments_of(split_validation))
+    options = settings.arguments_of(train) | {"on_epoch": run.log_epoch}
+    train(
+        head_of(best), head_fitted, head_validated, checkpoints, **options | {"phase": "head", "augmentation": "none"}
+    )
+    if settings.fine_tune_epochs:
+        fine_tune(network, best, fitted, validated, checkpoints, **options | settings.arguments_of(fine_tune))
+    return tested

@@ -5,6 +5,8 @@ The README's results table is what these give. A value stands in the most genera
 
 from typing import Any
 
+from imagelab.models import BACKBONES
+
 EVERYWHERE: dict[str, Any] = {
     "epochs": 20,
     "batch_size": 128,
@@ -13,6 +15,16 @@ EVERYWHERE: dict[str, Any] = {
     "dropout_rate": None,  # the network's own rates
     "label_smoothing": 0.0,
     "augmentation": "none",
+}
+
+BACKBONES_EVERYWHERE: dict[str, Any] = {
+    "weights": "imagenet",
+    "image_size": 160,
+    "head": "linear",
+    "augmented_views": 0,
+    "fine_tune_epochs": 0,
+    "fine_tune_at": "100",
+    "fine_tune_learning_rate": 0.00001,
 }
 
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
@@ -30,4 +42,5 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
 
 def recommended(dataset: str, model: str) -> dict[str, Any]:
     """The settings to use where the user gives none."""
-    return {**EVERYWHERE, **RECIPES.get((dataset, model), {})}
+    of_backbones = BACKBONES_EVERYWHERE if model in BACKBONES else {}
+    return {**EVERYWHERE, **of_backbones, **RECIPES.get((dataset, model), {})}

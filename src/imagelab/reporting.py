@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imagelab.console import say
+from imagelab.files import write_durably
 from imagelab.tracking import Run
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from imagelab.data.dataset import Dataset, Split
     from imagelab.evaluation import Evaluation
+    from imagelab.features import Spent
 
 GALLERY = 40
 CONTEXTS = ("training", "validation", "test")
@@ -84,6 +86,14 @@ def report_network(run: Run, model: "keras.Model", policy: str) -> None:
     say(f"run {run.run_id}: {model.name}, {model.count_params():,} parameters, {policy}{go_on}")
 
 
+def report_features(run: Run, spent: "Spent", weights_digest: str) -> None:
+    """What the features have cost, what the cache has saved, and whose they are."""
+    run.log_params({"weights_digest": weights_digest})
+    run.log_metrics({"feature_seconds": spent.computing, "feature_seconds_saved": spent.saved}, 0)
+    found = f"; {spent.saved:.0f} s saved by features from the cache" if spent.saved else ""
+    say(f"features: {spent.computing:.0f} s{found}")
+
+
 def report_training(run: Run, model: "keras.Model", rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
     """The single figures of the training, its curves and its checkpoints."""
     from imagelab.figures import draw_curves, explore_curves
@@ -104,9 +114,7 @@ def report_training(run: Run, model: "keras.Model", rows: list[dict[str, Any]], 
 def write_result(run: Run, **values: float) -> None:
     path = run.folder / "result.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(known | values))
-    part.replace(path)
+    write_durably(path, json.dumps(known | values))
 
 
 def report_evaluation(

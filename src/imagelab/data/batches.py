@@ -5,30 +5,42 @@ Everything random is a function of (seed, epoch): an epoch can be repeated alone
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from imagelab.data.dataset import Split
+from imagelab.data.dataset import ReadSplit, Split
 
 MAX_SHIFT = 0.1  # of height and width
+LookUp = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def make_batches(split: Split, num_classes: int, batch_size: int) -> tf.data.Dataset:
-    """Batches in order: images uint8 (n, height, width, channels), one-hot labels float32 (n, num_classes)."""
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+def make_batches(split: Split | ReadSplit, num_classes: int, batch_size: int) -> tf.data.Dataset:
+    """Batches in order: images uint8 (n, height, width, channels), one-hot labels float32 (n, num_classes).
+
+    A split of features gives features (n, length) in the place of images, here and below.
+    """
+    look_up = make_look_up(split, num_classes)
     indices = tf.data.Dataset.range(len(split)).batch(batch_size)
-    return indices.map(lambda i: look_up(images, labels, i, num_classes)).prefetch(2)
+    return indices.map(lambda i: look_up(i, tf.zeros_like(i))).prefetch(2)
 
 
 def make_training_batches(
-    split: Split, num_classes: int, batch_size: int, seed: int, epoch: tf.Variable, augmentation: str = "none"
+    split: Split | ReadSplit,
+    num_classes: int,
+    batch_size: int,
+    seed: int,
+    epoch: tf.Variable,
+    augmentation: str = "none",
 ) -> tf.data.Dataset:
     """Batches of one epoch, shuffled and augmented as `epoch` (read when iteration begins) and `seed` say.
+
+    Of features that were computed in several views, each image's view is drawn anew in each epoch.
 
     Args:
         epoch: int64 scalar; the caller sets it before each epoch.
         augmentation: none, shift, flip or flip_shift.
     """
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    look_up, num_views = make_look_up(split, num_classes), 1 if isinstance(split, Split) else len(split.views)
     steps = -(-len(split) // batch_size)
 
     def order(_: tf.Tensor) -> tf.data.Dataset:
@@ -36,17 +48,30 @@ def make_training_batches(
         return tf.data.Dataset.range(steps).map(lambda s: (s, shuffled[s * batch_size : (s + 1) * batch_size]))
 
     def look_up_augmented(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch, targets = look_up(images, labels, indices, num_classes)
+        chance = tf.stack([seed * 1_000_003 + epoch.read_value(), step])
+        views = tf.random.stateless_uniform(tf.shape(indices), chance, 0, num_views, tf.int32)
+        batch, targets = look_up(indices, views)
         for change in CHANGES[augmentation]:
-            batch = change(batch, tf.stack([seed * 1_000_003 + epoch.read_value(), step]))
+            batch = change(batch, chance)
         return batch, targets
 
     batches = tf.data.Dataset.range(1).flat_map(order).apply(tf.data.experimental.assert_cardinality(steps))
     return batches.map(look_up_augmented, num_parallel_calls=1, deterministic=True).prefetch(4)
 
 
-def look_up(images: tf.Tensor, labels: tf.Tensor, i: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.gather(images, i), tf.one_hot(tf.gather(labels, i), num_classes)
+def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
+    """A function from indices, and a view for each, to a batch."""
+    labels = tf.constant(split.labels)
+    if isinstance(split, Split):
+        images = tf.constant(split.images)
+        return lambda indices, views: (tf.gather(images, indices), tf.one_hot(tf.gather(labels, indices), num_classes))
+    example = split.read(np.zeros(1, int), np.zeros(1, int))
+
+    def read(indices: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = tf.numpy_function(split.read, [indices, views], example.dtype, stateful=False)
+        return tf.ensure_shape(batch, (None, *example.shape[1:])), tf.one_hot(tf.gather(labels, indices), num_classes)
+
+    return read
 
 
 def flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

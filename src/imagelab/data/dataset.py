@@ -1,8 +1,10 @@
 """What a data set is: uint8 images, integer labels, names and a digest of all of it."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -20,8 +22,28 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: np.ndarray | slice) -> "Split":
-        return Split(self.images[indices], self.labels[indices])
+    def take(self, indices: np.ndarray | slice) -> Self:
+        return type(self)(self.images[indices], self.labels[indices])
+
+
+class AnySplit(Protocol):
+    """Inputs of any kind, with labels, int64 (n,)."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+    def take(self, indices: np.ndarray | slice) -> Self: ...
+
+
+class ReadSplit(AnySplit, Protocol):
+    """A split whose inputs (n, ...) are no images in memory, but read when asked for; see features/features.py."""
+
+    @property
+    def views(self) -> Sequence[Any]: ...
+    def read(self, indices: np.ndarray, views: np.ndarray) -> np.ndarray: ...
+
+
+SplitT = TypeVar("SplitT", bound=AnySplit)
 
 
 @dataclass(frozen=True)
@@ -79,8 +101,8 @@ def sha256_of(*arrays: np.ndarray) -> str:
 
 
 def split_validation(
-    train: Split, validation_fraction: float, seed: int, limit: int | None = None
-) -> tuple[Split, Split]:
+    train: SplitT, validation_fraction: float, seed: int, limit: int | None = None
+) -> tuple[SplitT, SplitT]:
     """Split training images in two, the shares of the classes kept: (what is learned from, what chooses).
 
     `limit` keeps the first n images before the split. Where that leaves too few of a class to keep shares, the split

@@ -1,4 +1,4 @@
-"""The table of models. A new one is a file here of that name, with `build`, and a line in MODELS.
+"""The table of models. A new one is a file here of that name, with `build`, and a line in MODELS (or BACKBONES).
 
 Every model takes raw pixels (0-255) of any image shape and gives probabilities; scaling happens inside.
 """
@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
+BACKBONES = (
+    "resnet50",
+    "vgg16",
+    "mobilenet_v2",
+    "efficientnet_v2_b0",
+    "convnext_tiny",
+    "vit",
+)
 MODELS = (
     "basic_ann",
     "basic_cnn",
     "deeper_cnn",
+    *BACKBONES,
 )
 
 
@@ -21,18 +30,25 @@ def build_model(
     image_shape: tuple[int, int, int],
     num_classes: int,
     dropout_rate: float | None = None,
+    *,
+    image_size: int | None = None,
+    weights: str | None = None,
+    head: str | None = None,
 ) -> "keras.Model":
-    """Build the untrained network `name`, under Keras's current dtype policy.
+    """Build the network `name`, under Keras's current dtype policy; untrained but for a backbone's weights.
 
     Args:
         image_shape: (height, width, channels) of the images.
         num_classes: length of the probability vector that the network gives.
         dropout_rate: replaces the rate of every dropout layer; None keeps the network's own.
+        image_size, weights, head: of a backbone, see `transfer.transfer_network`; the other networks take none.
 
     Raises:
         KeyError: `name` is not in MODELS.
     """
     if name not in MODELS:
         raise KeyError(f"no model named {name!r}; known: {', '.join(MODELS)}")
-    model: keras.Model = import_module(f"imagelab.models.{name}").build(image_shape, num_classes, dropout_rate)
+    options = {"image_size": image_size, "weights": weights, "head": head} if name in BACKBONES else {}
+    module = import_module(f"imagelab.models.{name}")
+    model: keras.Model = module.build(image_shape, num_classes, dropout_rate, **options)
     return model

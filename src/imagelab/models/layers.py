@@ -1,5 +1,7 @@
 """What the networks share: the way in from raw pixels and the way out to probabilities."""
 
+from collections.abc import Iterator
+
 import keras
 from keras import layers
 
@@ -18,3 +20,12 @@ def dropout(own_rate: float, given: float | None) -> layers.Dropout:
 def padding_for(image_shape: tuple[int, int, int]) -> str:
     """Padding of convolutions and poolings: none, but "same" below 16 pixels, where nothing would be left."""
     return "valid" if min(image_shape[:2]) >= 16 else "same"
+
+
+def layers_of(model: keras.Model) -> Iterator[layers.Layer]:
+    """Every layer of a network, those of networks inside it included."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        else:
+            yield layer

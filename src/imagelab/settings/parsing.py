@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_ori
 from pydantic import BaseModel, ValidationError
 
 from imagelab.errors import SettingsError
-from imagelab.recipes import EVERYWHERE
+from imagelab.recipes import BACKBONES_EVERYWHERE, EVERYWHERE
 
 LONGEST_ECHO = 100  # characters of a wrong value that an error repeats
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
@@ -75,7 +75,7 @@ def describe_allowed(field: Any) -> str:
 
 def _help(name: str, field: Any) -> str:
     if field.default is None:
-        default = "the recipe's" if name in EVERYWHERE else "not set"
+        default = "the recipe's" if name in {**EVERYWHERE, **BACKBONES_EVERYWHERE} else "not set"
     else:
         default = field.default if field.default != "" else "empty"
     return f"{field.description} [{describe_allowed(field)}; default: {default}]".replace("%", "%%")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from imagelab.data import DATASETS
-from imagelab.models import MODELS
+from imagelab.models import BACKBONES, MODELS
 from imagelab.recipes import recommended
 from imagelab.settings.parsing import did_you_mean
 
@@ -40,6 +40,22 @@ def readable_folder(path: Path) -> Path:
     return path
 
 
+def known_weights(text: str) -> str:
+    if text in ("imagenet", "none"):
+        return text
+    if not text.endswith((".weights.h5", ".keras", ".h5")):
+        raise ValueError("must be imagenet, none, or the path of a .weights.h5 or .keras file")
+    if not Path(text).expanduser().is_file():
+        raise ValueError("there is no such file")
+    return text
+
+
+# The settings of backbones; the other networks have none of them.
+OF_BACKBONES = (
+    *("weights", "image_size", "head", "augmented_views"),
+    *("fine_tune_epochs", "fine_tune_at", "fine_tune_learning_rate"),
+)
+
 RunId = Annotated[str, AfterValidator(run_id)]
 DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
 ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
@@ -66,6 +82,26 @@ class TrainSettings(BaseModel):
     augmentation: Literal["none", "shift", "flip", "flip_shift"] | None = Field(
         None, description="random changes of training images: mirrored, moved by up to a tenth, both or neither"
     )
+    weights: Annotated[str, AfterValidator(known_weights)] | None = Field(
+        None,
+        description="a backbone's weights: Keras's, none to train all of it from scratch, or a file of them",
+        examples=["imagenet", "none", "the path of a .weights.h5 or .keras file"],
+    )
+    image_size: int | None = Field(None, ge=32, le=1024, description="side in pixels of what a backbone sees")
+    head: Literal["linear", "mlp"] | None = Field(
+        None, description="what stands on a backbone: one dense layer, or Dense 512 and 256 with dropout"
+    )
+    augmented_views: int | None = Field(
+        None, ge=0, le=100, description="augmented copies of each image that a head learns from besides the plain one"
+    )
+    fine_tune_epochs: int | None = Field(
+        None, ge=0, le=10_000, description="most epochs of fine-tuning, after the head was trained on a frozen backbone"
+    )
+    fine_tune_at: str | None = Field(
+        None, description="first layer of the backbone to fine-tune: its name, its number, or a share of all (0.7)"
+    )
+    fine_tune_learning_rate: float | None = Field(None, gt=0, le=10, description="step size of Adam in fine-tuning")
+    feature_cache_limit: float = Field(20, gt=0, description="GiB that features kept on disk may take, of all runs")
     seed: int = Field(0, ge=0, lt=2**31, description="fixes split, weights, shuffling and dropout")
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of the training images, stratified, that chooses the best epoch"
@@ -86,6 +122,17 @@ class TrainSettings(BaseModel):
         300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
     )
     resume: RunId | None = Field(None, description="id of an interrupted run to continue with its own settings")
+
+    @field_validator(*OF_BACKBONES)
+    @classmethod
+    def concerns_the_network(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what the network does not know, so that nobody believes that it had an effect."""
+        model, weights = info.data.get("model"), info.data.get("weights")
+        if value is not None and model not in (None, *BACKBONES):
+            raise ValueError(f"model={model} has no such setting; the backbones have: {', '.join(BACKBONES)}")
+        if value and weights == "none" and info.field_name in ("augmented_views", "fine_tune_epochs"):
+            raise ValueError("weights=none trains the whole network at once, with nothing frozen")
+        return value
 
     @field_validator("limit")
     @classmethod

@@ -100,7 +100,7 @@ class Run:
 
     def log_epoch(self, row: Mapping[str, Any]) -> None:
         """A point on each curve. Logging a row again changes nothing: its time stamp is the same."""
-        values = {key: value for key, value in row.items() if key not in ("epoch", "timestamp")}
+        values = {key: value for key, value in row.items() if key not in ("epoch", "phase", "timestamp")}
         self.log_metrics(values, row["epoch"], row["timestamp"])
 
     def log_rows(self, rows: list[dict[str, Any]]) -> None:

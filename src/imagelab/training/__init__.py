@@ -1,7 +1,16 @@
 """Compile, fit, checkpoints and progress; the only room that says fit."""
 
 from imagelab.training.checkpoints import Checkpoints
-from imagelab.training.fit import predict, seed_everything, train
+from imagelab.training.fit import fine_tune, predict, restore_best, seed_everything, train
 from imagelab.training.precision import choose_dtype_policy, under_policy
 
-__all__ = ["Checkpoints", "choose_dtype_policy", "predict", "seed_everything", "train", "under_policy"]
+__all__ = [
+    "Checkpoints",
+    "choose_dtype_policy",
+    "fine_tune",
+    "predict",
+    "restore_best",
+    "seed_everything",
+    "train",
+    "under_policy",
+]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from imagelab.models.layers import layers_of
 from imagelab.training.checkpoints import Checkpoints, Row
 
 Logs = dict[str, float] | None
@@ -22,7 +23,7 @@ class SeedEachEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch.assign(epoch)
-        generators = [layer.seed_generator for layer in self.model.layers if hasattr(layer, "seed_generator")]
+        generators = [layer.seed_generator for layer in layers_of(self.model) if hasattr(layer, "seed_generator")]
         for index, generator in enumerate(generators):
             start = np.random.SeedSequence([self.seed, epoch, index]).generate_state(generator.state.shape[0])
             generator.state.assign(tf.cast(start, generator.state.dtype))
@@ -47,9 +48,9 @@ class CompleteEpoch(keras.callbacks.Callback):
     An epoch whose loss is no number is not completed: `diverged` says so and training stops.
     """
 
-    def __init__(self, checkpoints: Checkpoints, images: int, on_epoch: Callable[[Row], None]) -> None:
+    def __init__(self, checkpoints: Checkpoints, phase: str, images: int, on_epoch: Callable[[Row], None]) -> None:
         super().__init__()
-        self.checkpoints, self.images, self.on_epoch = checkpoints, images, on_epoch
+        self.checkpoints, self.phase, self.images, self.on_epoch = checkpoints, phase, images, on_epoch
         self.started = self.trained = 0.0
         self.diverged = False
 
@@ -62,6 +63,7 @@ class CompleteEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         row: dict[str, Any] = {
             "epoch": epoch + 1,
+            "phase": self.phase,
             **{name: float(value) for name, value in (logs or {}).items()},
             "learning_rate": float(self.model.optimizer.learning_rate),
             "epoch_seconds": time.perf_counter() - self.started,

@@ -4,6 +4,9 @@
     best.keras          the network of the best epoch (lowest val_loss)
     progress.json       a row an epoch; replacing this file is what completes an epoch
 
+A run may train in phases (a head on frozen features, then the whole network): epochs are counted over all of them, each
+row names its phase, and the two networks are what that phase has trained, the head alone or the whole.
+
 What is not in these files (shuffling, augmentation, dropout) is a function of the seed and the epoch, and what the
 callbacks remember (patience, best epoch) is read off the rows.
 """
@@ -15,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+
+from imagelab.files import replace_durably, write_durably
 
 Row = dict[str, Any]
 
@@ -41,6 +46,9 @@ class Checkpoints:
         """
         return min(self.rows, key=lambda row: row["val_loss"])
 
+    def rows_of(self, phase: str) -> list[Row]:
+        return [row for row in self.rows if row["phase"] == phase]
+
     def save(self, model: keras.Model, row: Row) -> None:
         """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place."""
         rows = [*self.rows, row]
@@ -55,9 +63,9 @@ class Checkpoints:
             self.path_of(self.rows[-1]["epoch"]).unlink(missing_ok=True)
         self.rows = rows
 
-    def restore(self, model: keras.Model) -> None:
-        """Put weights and optimizer of the last complete epoch into a freshly compiled network of the same build."""
-        if self.rows:
+    def restore(self, model: keras.Model, phase: str) -> None:
+        """Put weights and optimizer of the phase's last epoch into a freshly compiled network of the same build."""
+        if self.rows_of(phase):
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self.path_of(self.rows[-1]["epoch"]))
 
@@ -72,16 +80,3 @@ class Checkpoints:
         except OSError:  # a file system without hard links
             shutil.copyfile(path, part)
         part.replace(self.best_path)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a file so that at any moment, even when the power fails, either the old or the new one is there."""
-    part = path.with_name(f"part-{path.name}")
-    part.write_text(text)
-    replace_durably(part, path)
-
-
-def replace_durably(part: Path, path: Path) -> None:
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)

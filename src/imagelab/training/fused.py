@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 from keras.layers import BatchNormalization
 
+from imagelab.models.layers import layers_of
+
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
     """Let Adam update each variable by one kernel."""
@@ -40,7 +42,7 @@ def fused_update_step(
 
 def fuse_batch_normalization(model: keras.Model) -> None:
     """Let the model's 4-D channels-last batch normalisations use the fused kernel while training."""
-    for layer in model.layers:
+    for layer in layers_of(model):
         if type(layer) is BatchNormalization and len(layer.input.shape) == 4 and layer.axis in (-1, 3):
             layer.call = MethodType(fused_call, layer)
 

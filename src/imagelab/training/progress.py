@@ -17,10 +17,12 @@ class TrainingProgress(keras.callbacks.Callback):
     The caller enters `bar`, so that the terminal is put right whatever ends the training.
     """
 
-    def __init__(self, checkpoints: Checkpoints, epochs: int, images: int, console: Console | None = None) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, phase: str, epochs: int, images: int, console: Console | None = None
+    ) -> None:
         super().__init__()
         self.console = console or Console()
-        self.checkpoints, self.epochs, self.images = checkpoints, epochs, images
+        self.checkpoints, self.phase, self.epochs, self.images = checkpoints, phase, epochs, images
         columns = (
             TextColumn("{task.description}"),
             BarColumn(10),
@@ -33,7 +35,8 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch_started = time.perf_counter()
-        title = f"epoch {epoch + 1}/{self.epochs}"
+        phase = "" if self.phase == "train" else f"{self.phase} "
+        title = f"{phase}epoch {epoch + 1}/{self.epochs}"
         self.bar.reset(self.task, total=self.params["steps"], description=title, say=self.scores())
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -52,7 +55,7 @@ class TrainingProgress(keras.callbacks.Callback):
             )
 
     def seconds_an_epoch(self, guess: float) -> float:
-        recent = [row["epoch_seconds"] for row in self.checkpoints.rows[-3:]]
+        recent = [row["epoch_seconds"] for row in self.checkpoints.rows_of(self.phase)[-3:]]
         return sum(recent) / len(recent) if recent else guess
 
     def scores(self) -> str:

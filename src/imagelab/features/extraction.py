@@ -1,0 +1,83 @@
+"""The frozen half of a network, run over images: by OpenVINO on a processor, by TensorFlow on a GPU.
+
+OpenVINO computes ResNet50's features 1.2 times (float32) to 1.9 times (bfloat16) as fast as TensorFlow on the same
+two cores: it folds batch normalisation into the convolutions and keeps their inputs in the layout they like best.
+"""
+
+import tempfile
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from imagelab.data.batches import shift
+
+BATCH = 50  # images; divides a shard
+
+Extract = Callable[[np.ndarray], np.ndarray]
+
+
+def make_extract(exact: keras.Model, network: keras.Model, low_precision: bool) -> Extract:
+    """A function from images, uint8 (n, height, width, channels), to features (n, length).
+
+    Args:
+        exact, network: as `models.transfer.transfer_network` builds it, in float32 and in the format to compute in:
+            OpenVINO takes the first and lowers its precision by itself, TensorFlow takes the second.
+        low_precision: compute in bfloat16, and keep float16, which holds more digits; otherwise float32.
+    """
+    extract = openvino_extract(exact, low_precision) if engine() == "openvino" else tensorflow_extract(network)
+    return lambda images: extract(images).astype(np.float16 if low_precision else np.float32)
+
+
+def engine() -> str:
+    """Which library computes features here: part of what they depend on."""
+    return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
+
+
+def openvino_extract(network: keras.Model, low_precision: bool) -> Extract:
+    import openvino
+
+    resized = network.get_layer("resize").output
+    resize = tf.function(keras.Model(network.input, resized))
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        keras.Model(resized, network.get_layer("features").output).export(folder, verbose=False)
+        graph = core.read_model(folder)
+        graph.reshape([BATCH, *resized.shape[1:]])
+        precision = {"INFERENCE_PRECISION_HINT": "bf16" if low_precision else "f32"}
+        compiled = core.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", **precision})
+
+    def extract(images: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([images, np.zeros((-len(images) % BATCH, *images.shape[1:]), np.uint8)])
+        features = np.empty((len(padded), *network.get_layer("features").output.shape[1:]), np.float32)
+
+        def keep(request: openvino.InferRequest, start: int) -> None:
+            features[start : start + BATCH] = request.get_output_tensor().data
+
+        queue = openvino.AsyncInferQueue(compiled)
+        queue.set_callback(keep)
+        for start in range(0, len(padded), BATCH):
+            pixels = resize(tf.cast(padded[start : start + BATCH], tf.float32))
+            queue.start_async({0: pixels.numpy()}, start)
+        queue.wait_all()
+        return features[: len(images)]
+
+    return extract
+
+
+def tensorflow_extract(network: keras.Model) -> Extract:
+    extractor = tf.function(keras.Model(network.input, network.get_layer("features").output), jit_compile=True)
+
+    def extract(images: np.ndarray) -> np.ndarray:
+        starts = range(0, len(images), BATCH)
+        return np.concatenate([extractor(tf.cast(images[s : s + BATCH], tf.float32)).numpy() for s in starts])
+
+    return extract
+
+
+def augmented(images: np.ndarray, view: int, number: int) -> np.ndarray:
+    """A view of the images of shard `number`: 0 plain, odd ones mirrored, from 2 on moved by up to a tenth as well."""
+    if view % 2:
+        images = images[:, :, ::-1]
+    return shift(tf.constant(images), tf.constant([view, number])).numpy() if view >= 2 else images

@@ -1,0 +1,138 @@
+"""What the backbones share: raw pixels to their input, pretrained weights, frozen features, a head of one's own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from imagelab.errors import SettingsError
+from imagelab.models.layers import dropout
+from imagelab.models.weights import build_with_imagenet_weights, load_weights_file, weights_digest
+
+INTERPOLATION = "bicubic"  # from 32 pixels up it keeps edges sharper than bilinear does
+
+
+def transfer_network(
+    name: str,
+    application: Callable[..., keras.Model],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    dropout_rate: float | None,
+    *,
+    image_size: int,
+    weights: str,
+    head: str,
+    preprocess: Callable[[Any], Any] = lambda pixels: pixels,
+) -> keras.Model:
+    """Resize, preprocess, backbone, average over the picture, head: one network from raw pixels to probabilities.
+
+    With `weights="none"` all of it is to be trained. Otherwise the backbone is frozen, and its batch normalisation in
+    inference mode for good, fine-tuning included.
+
+    Args:
+        application: one of keras.applications, or a function that takes the same; called without its top.
+        image_size: side in pixels of what the backbone sees.
+        weights: imagenet, none, or the path of a file.
+        head: linear or mlp, see `build_head`.
+        preprocess: what the application wants done to RGB pixels 0-255; nothing where it does that itself.
+
+    Raises:
+        SettingsError: the file is missing or not one of this backbone.
+        WeightsError: the ImageNet weights cannot be had.
+    """
+    inputs = keras.Input(image_shape)
+    pixels = layers.Concatenate()([inputs] * 3) if image_shape[-1] == 1 else inputs
+    pixels = layers.Resizing(image_size, image_size, INTERPOLATION, dtype="float32", name="resize")(pixels)
+    shape = {"include_top": False, "input_shape": (image_size, image_size, 3)}
+    backbone = load_backbone(application, weights, name="backbone", **shape)
+    frozen = weights != "none"
+    backbone.trainable = not frozen
+    maps = backbone(preprocess(pixels), **({"training": False} if frozen else {}))
+    features = layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
+    return keras.Model(inputs, build_head(head, features.shape[-1], num_classes, dropout_rate)(features), name=name)
+
+
+def load_backbone(application: Callable[..., keras.Model], weights: str, **arguments: Any) -> keras.Model:
+    if weights == "imagenet":
+        return build_with_imagenet_weights(application, **arguments)
+    backbone = application(weights=None, **arguments)
+    if weights != "none":
+        load_weights_file(backbone, Path(weights).expanduser())
+    return backbone
+
+
+def build_head(head: str, length: int, num_classes: int, dropout_rate: float | None) -> keras.Model:
+    """From features (n, length) to probabilities, in float32.
+
+    linear: standardised features and one dense layer. mlp: Dense 512 and 256, each with batch normalisation and
+    dropout 0.5.
+    """
+    body: list[layers.Layer] = []
+    if head == "linear":
+        body += [layers.BatchNormalization(scale=False, center=False), dropout(0.0, dropout_rate)]
+    else:
+        for units in (512, 256):
+            body += [layers.Dense(units, activation="relu"), layers.BatchNormalization(), dropout(0.5, dropout_rate)]
+    top = [layers.Dense(num_classes), layers.Activation("softmax", dtype="float32", name="probabilities")]
+    return keras.Sequential([keras.Input((length,)), *body, *top], name="head")
+
+
+def is_frozen(network: keras.Model) -> bool:
+    """Whether the network stands on a pretrained backbone, whose features can be computed once."""
+    return any(layer.name == "backbone" and not layer.trainable for layer in network.layers)
+
+
+def backbone_of(network: keras.Model) -> keras.Model:
+    return network.get_layer("backbone")
+
+
+def head_of(network: keras.Model) -> keras.Model:
+    return network.get_layer("head")
+
+
+def describe_features(network: keras.Model) -> dict[str, Any]:
+    """All that the network's features depend on besides the images and the number format."""
+    resize = network.get_layer("resize")
+    return {
+        "backbone": network.name,
+        "weights_digest": weights_digest(backbone_of(network)),
+        "image_size": resize.height,
+        "interpolation": resize.interpolation,
+    }
+
+
+def unfreeze(network: keras.Model, fine_tune_at: str) -> None:
+    """Let the backbone's layers from `fine_tune_at` on be trained.
+
+    Args:
+        fine_tune_at: the name of a layer, the number of layers that stay frozen, or the share (0.7) of them.
+
+    Raises:
+        SettingsError: there is no such layer.
+    """
+    backbone = backbone_of(network)
+    names = [layer.name for layer in backbone.layers]
+    backbone.trainable = True
+    for layer in backbone.layers[: first_layer(names, fine_tune_at)]:
+        layer.trainable = False
+
+
+def first_layer(names: list[str], fine_tune_at: str) -> int:
+    """The index of the first layer to train."""
+    if fine_tune_at in names:
+        return names.index(fine_tune_at)
+    try:
+        number = float(fine_tune_at)
+    except ValueError:
+        raise SettingsError(
+            f"fine_tune_at={fine_tune_at}: the backbone has no layer of that name; its last ones are "
+            f"{', '.join(names[-3:])}; a number or a share of layers (100, 0.7) is understood too"
+        ) from None
+    index = int(number) if "." not in fine_tune_at else round(number * len(names))
+    if not 0 <= index < len(names):
+        raise SettingsError(
+            f"fine_tune_at={fine_tune_at}: the backbone has {len(names)} layers, so 0 to {len(names) - 1}"
+        )
+    return index
