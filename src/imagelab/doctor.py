@@ -22,7 +22,15 @@ PROBLEM = "PROBLEM: "
 def examine() -> Iterator[Finding]:
     """Yield (what, what was found) one by one, what to type next at the end; nothing found wrong stops the rest."""
     start_keras()
-    checks: list[Callable[[], Iterator[Finding]]] = [environment, hardware, data, weights, store, unfinished]
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        environment,
+        hardware,
+        data,
+        weights,
+        feature_cache,
+        store,
+        unfinished,
+    ]
     findings = []
     for check in checks:
         try:
@@ -89,6 +97,16 @@ def weights() -> Iterator[Finding]:
     folder = cache.cache_folder().parent / "models"
     found = sorted(path.name for path in folder.glob("*.h5"))
     yield "weights", f"{', '.join(found)} in {folder}" if found else f"none in {folder}"
+
+
+def feature_cache() -> Iterator[Finding]:
+    from imagelab.features.store import EMPTY, cache_size, feature_cache_folder
+
+    held = cache_size()
+    yield (
+        "feature cache",
+        f"{held / 2**30:.2f} GiB in {feature_cache_folder()}" + (f"; empty it: {EMPTY}" if held else ""),
+    )
 
 
 def store() -> Iterator[Finding]:

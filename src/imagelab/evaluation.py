@@ -47,8 +47,24 @@ class Evaluation:
         counts = confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
         return pd.DataFrame(counts, index=pd.Index(self.class_names, name="true"), columns=self.class_names)
 
+    @cached_property
+    def in_superclass(self) -> np.ndarray:
+        """Whether each image was given some class of its own superclass."""
+        of_class = np.array(self.superclasses)
+        return of_class[self.predicted] == of_class[self.labels]
+
+    @cached_property
+    def superclass_confusion(self) -> pd.DataFrame:
+        """Counts: a row a true superclass, a column the superclass of the predicted class."""
+        of_class, names = np.array(self.superclasses), self.superclass_names
+        counts = confusion_matrix(of_class[self.labels], of_class[self.predicted], labels=range(len(names)))
+        return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=names)
+
     def scores(self) -> dict[str, float]:
-        """The single figures: loss, accuracy, macro F1, calibration error, top-5 where there are over ten classes."""
+        """The single figures: loss, accuracy, macro F1, calibration error; top-5 where there are over ten classes.
+
+        Where there are superclasses: the share of images given a class of theirs, and of the errors that stay inside.
+        """
         every = range(len(self.class_names))
         exact = self.probabilities.astype(np.float64)
         exact /= exact.sum(axis=1, keepdims=True)
@@ -58,6 +74,10 @@ class Evaluation:
             "macro_f1": float(f1_score(self.labels, self.predicted, labels=every, average="macro", zero_division=0)),
             "calibration_error": self.calibration_error(),
         }
+        if self.superclasses:
+            scores["superclass_accuracy"] = float(self.in_superclass.mean())
+            errors = max(1, int((~self.correct).sum()))
+            scores["errors_inside_superclass"] = float((self.in_superclass & ~self.correct).sum()) / errors
         if len(self.class_names) > 10:
             scores["top_5_accuracy"] = float(top_k_accuracy_score(self.labels, self.probabilities, k=5, labels=every))
         return scores
@@ -143,10 +163,8 @@ class Evaluation:
 
     def superclass_table(self) -> pd.DataFrame:
         """Each superclass, worst first: accuracy by class and by superclass, share of errors that stay inside."""
-        of_class = np.array(self.superclasses)
-        true, predicted = of_class[self.labels], of_class[self.predicted]
-        names = np.array(self.superclass_names)
-        frame = pd.DataFrame({"superclass": names[true], "fine": self.correct, "coarse": true == predicted})
+        names = np.array(self.superclass_names)[np.array(self.superclasses)[self.labels]]
+        frame = pd.DataFrame({"superclass": names, "fine": self.correct, "coarse": self.in_superclass})
         table = frame.groupby("superclass").agg(
             images=("fine", "size"), class_accuracy=("fine", "mean"), superclass_accuracy=("coarse", "mean")
         )
@@ -169,4 +187,5 @@ class Evaluation:
         }
         if self.superclasses:
             tables["superclasses"] = self.superclass_table()
+            tables["superclass_confusion_matrix"] = self.superclass_confusion
         return tables

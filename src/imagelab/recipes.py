@@ -5,6 +5,7 @@ The README's results table is what these give. A value stands in the most genera
 
 from typing import Any
 
+from imagelab.data import DATASETS
 from imagelab.models import BACKBONES
 
 EVERYWHERE: dict[str, Any] = {
@@ -18,9 +19,11 @@ EVERYWHERE: dict[str, Any] = {
 }
 
 BACKBONES_EVERYWHERE: dict[str, Any] = {
+    "epochs": 15,
     "weights": "imagenet",
     "image_size": 160,
-    "head": "linear",
+    "pooled_stages": 2,
+    "head": "wide",
     "augmented_views": 0,
     "fine_tune_epochs": 0,
     "fine_tune_at": "100",
@@ -34,6 +37,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar100", "basic_ann"): {},
     ("cifar100", "basic_cnn"): {"epochs": 30, "augmentation": "flip"},
     ("cifar100", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005, "augmentation": "flip"},
+    **{(dataset, "vit"): {"weights": "none", "image_size": 32, "pooled_stages": 1} for dataset in DATASETS},
     ("digits", "basic_ann"): {"epochs": 50, "batch_size": 32},
     ("digits", "basic_cnn"): {"epochs": 30, "batch_size": 32},
     ("digits", "deeper_cnn"): {"epochs": 30, "batch_size": 32, "learning_rate": 0.0005},

@@ -148,6 +148,11 @@ def draw_evaluation(run: Run, evaluation: "Evaluation", dataset: "Dataset") -> N
     groups = [dataset.superclass_names[i] for i in dataset.superclasses]
     run.log_figure("figures/confusion_matrix.png", draw_confusion(evaluation.confusion, order, groups, title))
     run.log_page("figures/confusion_matrix.html", explore_confusion(evaluation.confusion, order, title))
+    if dataset.superclasses:
+        coarse = np.arange(len(dataset.superclass_names))
+        title_of = f"{run.title}: superclasses on the test split, accuracy {evaluation.in_superclass.mean():.2%}"
+        figure = draw_confusion(evaluation.superclass_confusion, coarse, [], title_of)
+        run.log_figure("figures/superclass_confusion_matrix.png", figure)
     run.log_figure("figures/calibration.png", draw_calibration(evaluation.calibration(), title))
     surest_first = np.argsort(-evaluation.confidence, kind="stable")
     for name, chosen in {"correct": evaluation.correct, "incorrect": ~evaluation.correct}.items():

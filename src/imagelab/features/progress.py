@@ -20,14 +20,20 @@ def bar_of_images(total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("features"), BarColumn(10), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
     with bar:
-        task, started, done = bar.add_task("", total=total, speed=""), time.perf_counter(), 0
+        task, done = bar.add_task("", total=total, speed=""), 0
+        times: list[float] = []
 
         def advance(images: int) -> None:
             nonlocal done
-            speed = (done + images) / (time.perf_counter() - started)
-            if not done and images < total and not console.is_terminal:
-                say(f"features of {total:,} images: {speed:,.0f} images/s, about {total / speed / 60:.0f} minutes")
             done += images
+            times.append(time.perf_counter())
+            if len(times) == 1:  # these waited for the network to be compiled
+                bar.update(task, completed=done)
+                return
+            speed = images * (len(times) - 1) / (times[-1] - times[0])
+            if len(times) == 2 and done < total and not console.is_terminal:
+                left = (total - done) / speed
+                say(f"features of {total:,} images: {speed:,.0f} images/s, about {left / 60:.1f} minutes left")
             bar.update(task, completed=done, speed=f"{speed:,.0f} images/s")
 
         yield advance

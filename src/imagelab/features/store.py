@@ -9,6 +9,7 @@ One process after another goes on where the last one stopped.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -107,7 +108,9 @@ def open_shard(folder: Path, number: int, size: int) -> np.ndarray | None:
 def save_shard(folder: Path, number: int, shard: np.ndarray, seconds: Mapping[int, float]) -> None:
     path = path_of(folder, number)
     part = path.with_name(f"part-{path.name}")
-    np.save(part, shard)
+    content = io.BytesIO()
+    np.save(content, shard)
+    part.write_bytes(content.getbuffer())  # numpy's own writing hides the reason where it fails
     replace_durably(part, path)
     write_durably(folder / "seconds.json", json.dumps(seconds))
 

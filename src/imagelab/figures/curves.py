@@ -14,7 +14,7 @@ COLORS = ("#4c72b0", "#dd8452")
 
 
 def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figure:
-    """Loss, accuracy and learning rate over epochs, the best epoch marked.
+    """Loss, accuracy and learning rate over epochs, the best epoch marked, and where a new phase begins.
 
     Args:
         rows: one dict an epoch, as `Checkpoints.rows` holds them.
@@ -24,6 +24,8 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
     for axes, (name, columns) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for column, color in zip(columns, COLORS, strict=False):
             axes.plot(frame["epoch"], frame[column], marker=".", color=color, label=label_of(column))
+        for phase, start in later_phases(rows).items():
+            axes.axvline(start - 0.5, color="black", linewidth=1, linestyle="--", label=f"{phase} from epoch {start}")
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -41,6 +43,8 @@ def explore_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> g
         for column, color in zip(columns, COLORS, strict=False):
             line = go.Scatter(x=frame["epoch"], y=frame[column], name=label_of(column), line={"color": color})
             figure.add_trace(line.update(legendgroup=name, mode="lines+markers"), 1, column_number)
+        for phase, start in later_phases(rows).items():
+            figure.add_vline(start - 0.5, line_dash="dash", line_width=1, annotation_text=phase, col=column_number)
         figure.add_vline(best_epoch, line_dash="dot", line_color="gray", col=column_number)
     figure.update_xaxes(title_text="epoch")
     return figure.update_layout(title=title, hovermode="x unified", template="plotly_white")
@@ -66,6 +70,14 @@ def draw_calibration(calibration: pd.DataFrame, title: str) -> Figure:
 
 def panels_of(rows: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
     return {**PANELS, **TOP_5} if "val_top_5_accuracy" in rows[0] else PANELS
+
+
+def later_phases(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """The first epoch of each phase after the first phase."""
+    starts: dict[str, int] = {}
+    for row in rows:
+        starts.setdefault(row["phase"], row["epoch"])
+    return {phase.replace("_", " "): epoch for phase, epoch in list(starts.items())[1:]}
 
 
 def label_of(column: str) -> str:

@@ -34,6 +34,7 @@ def build_model(
     image_size: int | None = None,
     weights: str | None = None,
     head: str | None = None,
+    pooled_stages: int | None = None,
 ) -> "keras.Model":
     """Build the network `name`, under Keras's current dtype policy; untrained but for a backbone's weights.
 
@@ -41,14 +42,15 @@ def build_model(
         image_shape: (height, width, channels) of the images.
         num_classes: length of the probability vector that the network gives.
         dropout_rate: replaces the rate of every dropout layer; None keeps the network's own.
-        image_size, weights, head: of a backbone, see `transfer.transfer_network`; the other networks take none.
+        image_size, weights, head, pooled_stages: of a backbone, see `transfer.transfer_network`; the others have none.
 
     Raises:
         KeyError: `name` is not in MODELS.
     """
     if name not in MODELS:
         raise KeyError(f"no model named {name!r}; known: {', '.join(MODELS)}")
-    options = {"image_size": image_size, "weights": weights, "head": head} if name in BACKBONES else {}
+    of_backbone = {"image_size": image_size, "weights": weights, "head": head, "pooled_stages": pooled_stages}
+    options = of_backbone if name in BACKBONES else {}
     module = import_module(f"imagelab.models.{name}")
     model: keras.Model = module.build(image_shape, num_classes, dropout_rate, **options)
     return model

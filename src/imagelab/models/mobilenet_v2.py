@@ -6,6 +6,8 @@ import keras
 
 from imagelab.models.transfer import transfer_network
 
+STAGES = ("block_6_expand_relu", "block_13_expand_relu")  # ends of the stages before the last one
+
 
 def build(
     image_shape: tuple[int, int, int], num_classes: int, dropout_rate: float | None = None, **options: Any
@@ -14,5 +16,12 @@ def build(
     application = keras.applications.MobileNetV2
     preprocess = keras.applications.mobilenet_v2.preprocess_input
     return transfer_network(
-        "mobilenet_v2", application, image_shape, num_classes, dropout_rate, preprocess=preprocess, **options
+        "mobilenet_v2",
+        application,
+        image_shape,
+        num_classes,
+        dropout_rate,
+        preprocess=preprocess,
+        stages=STAGES,
+        **options,
     )

@@ -1,6 +1,6 @@
 """What the backbones share: raw pixels to their input, pretrained weights, frozen features, a head of one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +24,46 @@ def transfer_network(
     image_size: int,
     weights: str,
     head: str,
+    pooled_stages: int,
     preprocess: Callable[[Any], Any] = lambda pixels: pixels,
+    stages: Sequence[str] = (),
 ) -> keras.Model:
     """Resize, preprocess, backbone, average over the picture, head: one network from raw pixels to probabilities.
 
-    With `weights="none"` all of it is to be trained. Otherwise the backbone is frozen, and its batch normalisation in
-    inference mode for good, fine-tuning included.
+    With `weights="none"` all of it is to be trained; otherwise the backbone is frozen, see `unfreeze`.
 
     Args:
         application: one of keras.applications, or a function that takes the same; called without its top.
         image_size: side in pixels of what the backbone sees.
         weights: imagenet, none, or the path of a file.
-        head: linear or mlp, see `build_head`.
+        head: linear, wide or mlp, see `build_head`.
+        pooled_stages: how many of the backbone's last stages give features, the average of each over the picture.
         preprocess: what the application wants done to RGB pixels 0-255; nothing where it does that itself.
+        stages: the last layer of each stage before the last one.
 
     Raises:
-        SettingsError: the file is missing or not one of this backbone.
+        SettingsError: there are not so many stages, or the file is missing or not one of this backbone.
         WeightsError: the ImageNet weights cannot be had.
     """
     inputs = keras.Input(image_shape)
     pixels = layers.Concatenate()([inputs] * 3) if image_shape[-1] == 1 else inputs
     pixels = layers.Resizing(image_size, image_size, INTERPOLATION, dtype="float32", name="resize")(pixels)
     shape = {"include_top": False, "input_shape": (image_size, image_size, 3)}
-    backbone = load_backbone(application, weights, name="backbone", **shape)
-    frozen = weights != "none"
-    backbone.trainable = not frozen
-    maps = backbone(preprocess(pixels), **({"training": False} if frozen else {}))
-    features = layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
+    backbone = with_stages(load_backbone(application, weights, **shape), stages, pooled_stages)
+    backbone.trainable = weights == "none"
+    maps = keras.tree.flatten(backbone(preprocess(pixels)))
+    pooled = [layers.GlobalAveragePooling2D(dtype="float32")(stage) for stage in maps]
+    features = layers.Concatenate(dtype="float32", name="features")(pooled)
     return keras.Model(inputs, build_head(head, features.shape[-1], num_classes, dropout_rate)(features), name=name)
+
+
+def with_stages(backbone: keras.Model, stages: Sequence[str], pooled_stages: int) -> keras.Model:
+    """The backbone with the maps of its last stages as a list of outputs."""
+    if pooled_stages > len(stages) + 1:
+        raise SettingsError(f"pooled_stages={pooled_stages}: this backbone has {len(stages) + 1} to choose from")
+    earlier = list(stages)[len(stages) + 1 - pooled_stages :]
+    outputs = [*(backbone.get_layer(name).output for name in earlier), backbone.output]
+    return keras.Model(backbone.input, outputs, name="backbone")
 
 
 def load_backbone(application: Callable[..., keras.Model], weights: str, **arguments: Any) -> keras.Model:
@@ -66,15 +78,16 @@ def load_backbone(application: Callable[..., keras.Model], weights: str, **argum
 def build_head(head: str, length: int, num_classes: int, dropout_rate: float | None) -> keras.Model:
     """From features (n, length) to probabilities, in float32.
 
-    linear: standardised features and one dense layer. mlp: Dense 512 and 256, each with batch normalisation and
-    dropout 0.5.
+    linear: standardised features, dropout 0.5, one dense layer. wide: standardised features, dropout 0.3, Dense 1024,
+    batch-normalised, with dropout 0.5, before it. mlp: Dense 512 and 256 on the features as they are, each
+    batch-normalised, with dropout 0.5.
     """
     body: list[layers.Layer] = []
-    if head == "linear":
-        body += [layers.BatchNormalization(scale=False, center=False), dropout(0.0, dropout_rate)]
-    else:
-        for units in (512, 256):
-            body += [layers.Dense(units, activation="relu"), layers.BatchNormalization(), dropout(0.5, dropout_rate)]
+    if head != "mlp":
+        rate = 0.5 if head == "linear" else 0.3
+        body += [layers.BatchNormalization(scale=False, center=False), dropout(rate, dropout_rate)]
+    for units in {"linear": (), "wide": (1024,), "mlp": (512, 256)}[head]:
+        body += [layers.Dense(units, activation="relu"), layers.BatchNormalization(), dropout(0.5, dropout_rate)]
     top = [layers.Dense(num_classes), layers.Activation("softmax", dtype="float32", name="probabilities")]
     return keras.Sequential([keras.Input((length,)), *body, *top], name="head")
 
@@ -100,11 +113,15 @@ def describe_features(network: keras.Model) -> dict[str, Any]:
         "weights_digest": weights_digest(backbone_of(network)),
         "image_size": resize.height,
         "interpolation": resize.interpolation,
+        "pooled_stages": len(backbone_of(network).outputs),
     }
 
 
 def unfreeze(network: keras.Model, fine_tune_at: str) -> None:
-    """Let the backbone's layers from `fine_tune_at` on be trained.
+    """Let the backbone's layers from `fine_tune_at` on be trained, but for its batch normalisation.
+
+    That stays in inference mode: statistics of a few batches would spoil what the pretrained ones know. Frozen layers
+    are what Keras holds to that; `training=False` in a functional network is overruled by `fit`.
 
     Args:
         fine_tune_at: the name of a layer, the number of layers that stay frozen, or the share (0.7) of them.
@@ -113,10 +130,10 @@ def unfreeze(network: keras.Model, fine_tune_at: str) -> None:
         SettingsError: there is no such layer.
     """
     backbone = backbone_of(network)
-    names = [layer.name for layer in backbone.layers]
+    first = first_layer([layer.name for layer in backbone.layers], fine_tune_at)
     backbone.trainable = True
-    for layer in backbone.layers[: first_layer(names, fine_tune_at)]:
-        layer.trainable = False
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= first and not isinstance(layer, layers.BatchNormalization)
 
 
 def first_layer(names: list[str], fine_tune_at: str) -> int:
@@ -124,15 +141,12 @@ def first_layer(names: list[str], fine_tune_at: str) -> int:
     if fine_tune_at in names:
         return names.index(fine_tune_at)
     try:
-        number = float(fine_tune_at)
-    except ValueError:
+        index = round(float(fine_tune_at) * len(names)) if "." in fine_tune_at else int(fine_tune_at)
+    except (ValueError, OverflowError):
         raise SettingsError(
             f"fine_tune_at={fine_tune_at}: the backbone has no layer of that name; its last ones are "
             f"{', '.join(names[-3:])}; a number or a share of layers (100, 0.7) is understood too"
         ) from None
-    index = int(number) if "." not in fine_tune_at else round(number * len(names))
     if not 0 <= index < len(names):
-        raise SettingsError(
-            f"fine_tune_at={fine_tune_at}: the backbone has {len(names)} layers, so 0 to {len(names) - 1}"
-        )
+        raise SettingsError(f"fine_tune_at={fine_tune_at}: the backbone has {len(names)} layers, 0 to {len(names) - 1}")
     return index

@@ -6,6 +6,8 @@ import keras
 
 from imagelab.models.transfer import transfer_network
 
+STAGES = ("block3_pool", "block4_pool")  # ends of the stages before the last one
+
 
 def build(
     image_shape: tuple[int, int, int], num_classes: int, dropout_rate: float | None = None, **options: Any
@@ -14,5 +16,5 @@ def build(
     application = keras.applications.VGG16
     preprocess = keras.applications.vgg16.preprocess_input
     return transfer_network(
-        "vgg16", application, image_shape, num_classes, dropout_rate, preprocess=preprocess, **options
+        "vgg16", application, image_shape, num_classes, dropout_rate, preprocess=preprocess, stages=STAGES, **options
     )

@@ -22,9 +22,7 @@ def build(
     return transfer_network("vit", vision_transformer, image_shape, num_classes, dropout_rate, **options)
 
 
-def vision_transformer(
-    include_top: bool, weights: str | None, input_shape: tuple[int, int, int], name: str
-) -> keras.Model:
+def vision_transformer(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
     """Take what an application of keras.applications takes; give maps (patches down, patches across, WIDTH).
 
     Raises:
@@ -41,7 +39,7 @@ def vision_transformer(
     for _ in range(DEPTH):
         x = block(x)
     x = layers.LayerNormalization(epsilon=1e-6)(x)
-    return keras.Model(inputs, layers.Reshape((rows, columns, WIDTH))(x), name=name)
+    return keras.Model(inputs, layers.Reshape((rows, columns, WIDTH))(x), name="vit")
 
 
 def block(x: keras.KerasTensor) -> keras.KerasTensor:

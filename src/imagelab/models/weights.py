@@ -13,14 +13,14 @@ from imagelab.errors import SettingsError, WeightsError
 FILES = (".weights.h5", ".keras", ".h5")
 
 
-def build_with_imagenet_weights(application: Callable[..., keras.Model], name: str, **arguments: object) -> keras.Model:
+def build_with_imagenet_weights(application: Callable[..., keras.Model], **arguments: object) -> keras.Model:
     """Build an application with Keras's ImageNet weights: downloaded once into Keras's cache, hash-checked.
 
     Raises:
         WeightsError: they are neither cached nor to be had.
     """
     try:
-        return application(weights="imagenet", name=name, **arguments)
+        return application(weights="imagenet", **arguments)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(

@@ -52,7 +52,7 @@ def known_weights(text: str) -> str:
 
 # The settings of backbones; the other networks have none of them.
 OF_BACKBONES = (
-    *("weights", "image_size", "head", "augmented_views"),
+    *("weights", "image_size", "pooled_stages", "head", "augmented_views"),
     *("fine_tune_epochs", "fine_tune_at", "fine_tune_learning_rate"),
 )
 
@@ -88,8 +88,11 @@ class TrainSettings(BaseModel):
         examples=["imagenet", "none", "the path of a .weights.h5 or .keras file"],
     )
     image_size: int | None = Field(None, ge=32, le=1024, description="side in pixels of what a backbone sees")
-    head: Literal["linear", "mlp"] | None = Field(
-        None, description="what stands on a backbone: one dense layer, or Dense 512 and 256 with dropout"
+    pooled_stages: int | None = Field(
+        None, ge=1, le=3, description="last stages of a backbone whose averages over the picture are its features"
+    )
+    head: Literal["linear", "wide", "mlp"] | None = Field(
+        None, description="what stands on a backbone: one dense layer, Dense 1024 before it, or Dense 512 and 256"
     )
     augmented_views: int | None = Field(
         None, ge=0, le=100, description="augmented copies of each image that a head learns from besides the plain one"

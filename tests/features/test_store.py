@@ -1,0 +1,203 @@
+"""The feature cache, with arrays that are made by counting instead of a network."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagelab.errors import DataError
+from imagelab.features import Features
+from imagelab.features.store import Spent, cache_size, empty_cache, key_of, load_or_compute
+
+SIZES = [500, 500, 37]
+LENGTH = 8
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path / "features"))
+    return tmp_path / "features"
+
+
+def compute(number: int) -> np.ndarray:
+    rows = np.arange(number * 500, number * 500 + SIZES[number], dtype=np.float32)
+    return np.repeat(rows[:, None], LENGTH, axis=1)
+
+
+def load(made: list[int] | None = None, limit: float = 1.0, spent: Spent | None = None, **description: Any) -> Any:
+    def counted(number: int) -> np.ndarray:
+        if made is not None:
+            made.append(number)
+        return compute(number)
+
+    return load_or_compute({"backbone": "x", **description}, SIZES, counted, limit, spent or Spent())
+
+
+def test_what_was_computed_once_is_read_again_and_the_time_saved_is_counted(folder: Path) -> None:
+    made: list[int] = []
+    first, second = Spent(), Spent()
+    computed = load(made, spent=first)
+    again = load(made, spent=second)
+    assert made == [0, 1, 2]
+    for number in range(3):
+        np.testing.assert_array_equal(computed[number], again[number])
+        np.testing.assert_array_equal(again[number], compute(number))
+    assert first.computing > 0 == first.saved
+    assert second.saved == pytest.approx(first.computing)
+    assert second.computing == 0
+    assert isinstance(again[0].base, np.memmap)
+
+
+def test_anything_that_features_depend_on_makes_another_key() -> None:
+    made: list[int] = []
+    load(made)
+    for change in ({"backbone": "y"}, {"image_size": 64}, {"view": 1}, {"dtype": "bfloat16"}):
+        load(made, **change)
+    assert len(made) == 5 * 3
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+
+
+def test_what_a_stopped_process_has_finished_is_kept() -> None:
+    made: list[int] = []
+
+    def stop(number: int) -> np.ndarray:
+        if number == 2:
+            raise KeyboardInterrupt
+        return compute(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        load_or_compute({"backbone": "x"}, SIZES, stop, 1.0, Spent())
+    load(made)
+    assert made == [2]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "text"])
+def test_a_damaged_shard_is_computed_again(folder: Path, damage: str) -> None:
+    load()
+    (shard,) = folder.glob("*/00001.npy")
+    content = shard.read_bytes()
+    if damage == "other":
+        np.save(shard, np.zeros((3, LENGTH)))
+    else:
+        shard.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"not an array"}[damage])
+    made: list[int] = []
+    np.testing.assert_array_equal(load(made)[1], compute(1))
+    assert made == [1]
+
+
+def test_a_cache_at_its_limit_says_how_to_empty_it(folder: Path) -> None:
+    load()
+    with pytest.raises(DataError, match=r"feature_cache_limit=1e-06.*empty_feature_cache") as error:
+        load(limit=1e-6, image_size=64)
+    assert "\n" not in str(error.value)
+    assert load(limit=1e-6)  # what is there already takes no more room
+
+
+def test_emptying_frees_everything_but_what_is_being_filled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from filelock import FileLock
+
+    load()
+    load(image_size=64)
+    held = cache_size()
+    busy = folder / key_of({"backbone": "x"})
+    with FileLock(folder / f".{busy.name}.lock"):
+        freed = empty_cache()
+    assert 0 < freed < held
+    assert str(busy) in capsys.readouterr().err
+    assert len(list(busy.glob("*.npy"))) == 3
+    empty_cache()
+    assert cache_size() == 0
+
+
+def fill_in_a_process(made: Any) -> None:
+    def counted(number: int) -> np.ndarray:
+        with made.get_lock():
+            made.value += 1
+        return compute(number)
+
+    shards = load_or_compute({"backbone": "x"}, SIZES, counted, 1.0, Spent())
+    for number in range(3):
+        np.testing.assert_array_equal(shards[number], compute(number))
+
+
+def test_processes_that_want_the_same_features_compute_them_once() -> None:
+    context = multiprocessing.get_context("fork")
+    made = context.Value("i", 0)
+    processes = [context.Process(target=fill_in_a_process, args=(made,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert made.value == 3
+
+
+ON_A_FULL_DISK = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from imagelab.errors import DataError
+from imagelab.features.store import Spent, load_or_compute
+
+disk = Path(os.environ["IMAGELAB_FEATURE_CACHE"]).parent
+
+def fill_disk_at_second_shard(number):
+    if number == 1:
+        (disk / "filler").write_bytes(bytes(700_000))
+    return np.full((500, 100), number, np.float32)
+
+def attempt(compute):
+    try:
+        load_or_compute({"backbone": "x"}, [500] * 4, compute, 1.0, Spent())
+        print("complete")
+    except DataError as error:
+        print(error)
+
+attempt(fill_disk_at_second_shard)
+print(sorted(path.name for path in disk.glob("features/*/*")))
+(disk / "filler").unlink()
+attempt(lambda number: np.full((500, 100), number, np.float32))
+attempt(lambda number: np.full((500, 1000), number, np.float32))
+load_or_compute({"backbone": "y"}, [500] * 4, lambda number: np.full((500, 1000), number, np.float32), 1.0, Spent())
+"""
+
+
+def test_a_full_disk_is_said_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    """A tmpfs of 1 MiB, which something else fills while shards of 0.2 MiB are written."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=1m tmpfs {disk} && exec {sys.executable} -c '{ON_A_FULL_DISK}'"
+    own_mounts = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    environment = {**os.environ, "IMAGELAB_FEATURE_CACHE": str(disk / "features")}
+    done = subprocess.run(
+        [*own_mounts, "sh", "-c", mount], capture_output=True, text=True, env=environment, check=False
+    )
+    full, kept, again, cached = done.stdout.splitlines()
+    assert "cannot be written (No space left on device)" in full
+    assert "empty_feature_cache" in full
+    assert "00000.npy" in kept
+    assert "part-" not in kept
+    assert (again, cached) == ("complete", "complete")
+    assert "DataError: the features need 0.01 GiB in" in done.stderr
+
+
+def test_features_are_a_split_that_is_read_row_by_row() -> None:
+    plain, other = load(), load(view=1)
+    features = Features((plain, {n: shard + 0.5 for n, shard in other.items()}), np.arange(1037), np.arange(1037))
+    some = features.take(np.array([3, 999, 1036, 500]))
+    assert len(some) == 4
+    batch = some.read(np.array([2, 0, 1]), np.array([0, 1, 0]))
+    assert batch[:, 0].tolist() == [1036.0, 3.5, 999.0]
+    assert batch.shape == (3, LENGTH)
+
+
+def test_the_cache_says_what_each_key_stands_for(folder: Path) -> None:
+    load(image_size=64)
+    (description,) = folder.glob("*/description.json")
+    assert json.loads(description.read_text()) == {"backbone": "x", "image_size": 64}

@@ -1,0 +1,231 @@
+"""Networks on a backbone: built, loaded, frozen, unfrozen, saved; MobileNetV2 stands for all where one is enough."""
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras.src.applications import resnet
+from keras.src.legacy.saving import legacy_h5_format
+
+from imagelab.data import load_dataset
+from imagelab.data.dataset import Split
+from imagelab.errors import SettingsError, WeightsError
+from imagelab.features import FeatureSource
+from imagelab.models import BACKBONES, build_model
+from imagelab.models.transfer import backbone_of, describe_features, first_layer, head_of, is_frozen, unfreeze
+from imagelab.training import Checkpoints, fine_tune, predict, train
+
+DIGITS = load_dataset("digits")
+OPTIONS: dict[str, Any] = {"image_size": 32, "head": "linear", "pooled_stages": 1}
+
+
+def build(name: str = "mobilenet_v2", shape: tuple[int, int, int] = (8, 8, 1), **options: Any) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_model(name, shape, 10, **{**OPTIONS, **options})
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of random weights for MobileNetV2, whose normalisation fits the digits."""
+    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    keras.utils.set_random_seed(1)
+    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    pixels = DIGITS.train.images[:64].repeat(3, axis=3).astype(np.float32)
+    images = keras.ops.image.resize(pixels, (32, 32))
+    network(keras.applications.mobilenet_v2.preprocess_input(images), training=True)
+    network.save_weights(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
+    network = build(name, weights="none", head="mlp")
+    assert not is_frozen(network)
+    fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
+    before = network.get_weights()
+    checkpoints = Checkpoints(tmp_path)
+    train(network, fitted, validated, checkpoints, epochs=1, batch_size=32, learning_rate=0.001)
+    assert [row["epoch"] for row in checkpoints.rows] == [1]
+    changed = [not np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True)]
+    assert np.mean(changed) > 0.95
+    loaded = keras.saving.load_model(checkpoints.path_of(1), compile=False)
+    np.testing.assert_allclose(predict(loaded, validated), predict(network, validated), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (40, 50, 3)], ids=str)
+def test_raw_pixels_of_any_shape_go_in(name: str, shape: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+    probabilities = build(name, shape, weights="none").predict(pixels, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_grey_images_are_seen_as_colour_images_of_three_equal_channels(weights: str) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), np.uint8)
+    seen = [
+        keras.Model(network.input, network.get_layer("features").output).predict(images, verbose=0)
+        for network, images in (
+            (build(shape=(32, 32, 1), weights=weights), grey),
+            (build(shape=(32, 32, 3), weights=weights), np.repeat(grey, 3, axis=3)),
+        )
+    ]
+    np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "mobilenet_v2"])
+def test_preprocessing_is_the_applications_own(name: str) -> None:
+    network = build(name, (32, 32, 3), weights="none")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    preprocess = getattr(keras.applications, name).preprocess_input
+    (maps,) = keras.tree.flatten(backbone_of(network)(preprocess(pixels.astype(np.float32))))
+    features = keras.Model(network.input, network.get_layer("features").output)
+    np.testing.assert_allclose(features.predict(pixels, verbose=0), maps.numpy().mean((1, 2)), rtol=1e-3, atol=1e-4)
+
+
+def test_features_of_several_stages_stand_side_by_side(weights: str) -> None:
+    lengths = [build(weights=weights, pooled_stages=n).get_layer("features").output.shape[-1] for n in (1, 2, 3)]
+    assert lengths == [1280, 1280 + 576, 1280 + 576 + 192]
+    with pytest.raises(SettingsError, match="pooled_stages=2: this backbone has 1"):
+        build("vit", weights="none", pooled_stages=2)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_weights_are_read_from_both_kinds_of_file_and_known_by_their_digest(tmp_path: Path, suffix: str) -> None:
+    keras.utils.set_random_seed(2)
+    other = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
+    path = tmp_path / f"file{suffix}"
+    (other.save if suffix == ".keras" else other.save_weights)(path)
+    network = build(weights=str(path))
+    assert is_frozen(network)
+    for mine, theirs in zip(backbone_of(network).get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    digest = describe_features(network)["weights_digest"]
+    assert digest == describe_features(build(weights=str(path), image_size=64))["weights_digest"]
+    assert digest != describe_features(build(weights="none"))["weights_digest"]
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ("VGG16", r"layer conv1_conv has shape \(7, 7, 3, 64\), in the file \(3, 3, 3, 64\) \(10\d layers differ\)"),
+        ("MobileNetV2", r"layer conv1_conv has 2 variables, in the file 1 "),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_weights_of_another_network_are_refused(tmp_path: Path, other: str, difference: str, suffix: str) -> None:
+    network = getattr(keras.applications, other)(include_top=False, weights=None, input_shape=(32, 32, 3))
+    path = tmp_path / f"other{suffix}"
+    (network.save if suffix == ".keras" else network.save_weights)(path)
+    with pytest.raises(SettingsError, match=difference) as error:
+        build("resnet50", weights=str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_weights_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.weights.h5"
+    path.write_bytes(b"no weights")
+    with pytest.raises(SettingsError, match=f"weights={path}: not the weights of") as error:
+        build(weights=str(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def imagenet_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keras's own download of ResNet50's weights, from a folder served here in the format that Keras's server has."""
+    served = tmp_path / "served"
+    served.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(resnet, "BASE_WEIGHTS_PATH", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(keras.config, "keras_home", lambda: str(tmp_path / "home"), raising=False)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "home"))
+        yield served
+        server.shutdown()
+
+
+def test_imagenet_weights_are_downloaded_once_and_checked(
+    imagenet_server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h5py
+
+    keras.utils.set_random_seed(3)
+    published = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    file = imagenet_server / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    with h5py.File(file, "w") as content:
+        legacy_h5_format.save_weights_to_hdf5_group(content, published)
+    with pytest.raises(WeightsError, match="weights=PATH") as error:  # Keras's hash is not this file's
+        build("resnet50", weights="imagenet")
+    assert "\n" not in str(error.value)
+    digest = keras.src.utils.file_utils.hash_file(str(file), algorithm="md5")
+    monkeypatch.setitem(resnet.WEIGHTS_HASHES, "resnet50", ("", digest))
+    network = build("resnet50", weights="imagenet")
+    file.unlink()
+    again = build("resnet50", weights="imagenet")
+    for one in (network, again):
+        for mine, theirs in zip(backbone_of(one).get_weights(), published.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_there_are_no_imagenet_weights_of_the_small_vision_transformer() -> None:
+    with pytest.raises(WeightsError, match="weights=none"):
+        build("vit", weights="imagenet")
+
+
+@pytest.mark.parametrize(("text", "index"), [("b", 1), ("2", 2), ("0.5", 2), ("0", 0), ("0.0", 0)])
+def test_fine_tune_at_is_a_name_a_number_or_a_share(text: str, index: int) -> None:
+    assert first_layer(["a", "b", "c", "d"], text) == index
+
+
+@pytest.mark.parametrize("text", ["x", "4", "-1", "1.0", "nan", "inf", ""])
+def test_a_wrong_fine_tune_at_says_what_there_is(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"fine_tune_at={text}"):
+        first_layer(["a", "b", "c", "d"], text)
+
+
+def test_the_whole_network_says_what_its_head_says_of_features(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path))
+    network = build(weights=weights, image_size=48, pooled_stages=3)
+    source = FeatureSource(network, network, describe_features(network), 1.0)
+    features = source.features("test", DIGITS.test, 60)
+    whole = predict(network, DIGITS.test.take(slice(0, 60)))
+    np.testing.assert_allclose(predict(head_of(network), features), whole, atol=1e-4)
+    assert whole.std(axis=0).max() > 0.1  # images differ, so the agreement says something
+
+
+def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(weights: str, tmp_path: Path) -> None:
+    best, network = build(weights=weights), build(weights=weights)
+    features = keras.Model(best.input, best.get_layer("features").output)
+    fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
+    seen = [Split(features.predict(split.images, verbose=0), split.labels) for split in (fitted, validated)]
+    checkpoints = Checkpoints(tmp_path)
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
+    train(head_of(best), *seen, checkpoints, phase="head", **settings)
+    unfreeze(network, "block_16_project")
+    before = {w.path: w.numpy() for w in network.weights}
+    tuning = {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
+    fine_tune(network, best, fitted, validated, checkpoints, **settings, **tuning)
+    assert [(row["epoch"], row["phase"]) for row in checkpoints.rows] == [
+        (1, "head"), (2, "head"), (3, "fine_tune"), (4, "fine_tune"),
+    ]  # fmt: skip
+    changed = {w.path for w in network.weights if not np.array_equal(w.numpy(), before[w.path])}
+    in_backbone = {path for path in changed if "head" not in path and "dense" not in path}
+    assert any("block_16_project/kernel" in path for path in in_backbone)
+    assert not any("moving" in path and "block" in path for path in changed)
+    assert not any("block_15" in path or "Conv1/" in path for path in changed)
