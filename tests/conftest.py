@@ -174,6 +174,27 @@ def server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def mobilenet_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of random weights for MobileNetV2, whose normalisation fits the digits."""
+    import keras
+    import numpy as np
+
+    from imagelab.data import load_dataset
+
+    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    keras.utils.set_random_seed(1)
+    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    pixels = load_dataset("digits").train.images[:64].repeat(3, axis=3).astype(np.float32)
+    images = keras.ops.image.resize(pixels, (32, 32))
+    network(keras.applications.mobilenet_v2.preprocess_input(images), training=True)
+    network.save_weights(path)
+    return str(path)
+
+
 def real_data(name: str) -> Any:
     """The real data set from Keras's cache; where it is not there the test is skipped, but fails where it must be."""
     from imagelab.data import cache, cifar100, fashion_mnist

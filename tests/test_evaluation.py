@@ -59,6 +59,15 @@ def test_superclasses_tell_errors_inside_from_errors_outside() -> None:
     assert table.loc["right", ["class_accuracy", "superclass_accuracy", "errors_inside"]].tolist() == [0.5, 0.5, 0]
 
 
+def test_superclasses_have_scores_and_a_matrix_of_their_own() -> None:
+    scores = EVALUATION.scores()
+    assert scores["superclass_accuracy"] == pytest.approx(5 / 6)
+    assert scores["errors_inside_superclass"] == pytest.approx(1 / 2)
+    assert EVALUATION.superclass_confusion.to_numpy().tolist() == [[4, 0], [1, 1]]
+    assert list(EVALUATION.superclass_confusion.index) == ["left", "right"]
+    assert not any("superclass" in name for name in Evaluation(LABELS, PROBABILITIES, ("a", "b", "c")).scores())
+
+
 def test_predictions_have_a_row_an_image_in_order() -> None:
     table = EVALUATION.predictions()
     assert table["label"].tolist() == LABELS.tolist()

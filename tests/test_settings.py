@@ -54,6 +54,15 @@ def test_text_may_look_like_anything(note: str) -> None:
         (["--limit", "20", "--validation_fraction", "0.02"], ["limit=20", "no images are left"]),
         (["--note", "x" * 6000], ["note=xxx", "..."]),
         (["-P"], ["-P needs name=value"]),
+        (["--image_size", "64"], ["image_size=64", "model=basic_cnn has no such setting", "resnet50, vgg16"]),
+        (["--model", "vgg16", "--weights", "imagnet"], ["weights=imagnet", "imagenet, none, or the path"]),
+        (["--model", "vgg16", "--weights", "no.weights.h5"], ["weights=no.weights.h5", "there is no such file"]),
+        (
+            ["--model", "vgg16", "--weights", "none", "--fine_tune_epochs", "3"],
+            ["fine_tune_epochs=3", "nothing frozen"],
+        ),
+        (["--model", "vgg16", "--image_size", "31"], ["image_size=31", ">= 32"]),
+        (["--model", "vgg16", "--head", "deep"], ["head=deep", "linear, wide, mlp"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str]) -> None:

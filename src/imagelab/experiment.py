@@ -115,11 +115,11 @@ def train_by_transfer(
     tested = source.features("test", dataset.test, len(dataset.test))
     report_features(run, source.spent, description["weights_digest"])
 
-    head_fitted, head_validated = split_validation(learned, **settings.arguments_of(split_validation))
+    run.log_tags(phase="head")
+    parts = split_validation(learned, **settings.arguments_of(split_validation))
     options = settings.arguments_of(train) | {"on_epoch": run.log_epoch}
-    train(
-        head_of(best), head_fitted, head_validated, checkpoints, **options | {"phase": "head", "augmentation": "none"}
-    )
+    train(head_of(best), *parts, checkpoints, **options | {"phase": "head", "augmentation": "none"})
     if settings.fine_tune_epochs:
+        run.log_tags(phase="fine_tune")
         fine_tune(network, best, fitted, validated, checkpoints, **options | settings.arguments_of(fine_tune))
     return tested

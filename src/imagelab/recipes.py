@@ -18,7 +18,7 @@ EVERYWHERE: dict[str, Any] = {
     "augmentation": "none",
 }
 
-BACKBONES_EVERYWHERE: dict[str, Any] = {
+BACKBONES_EVERYWHERE: dict[str, Any] = {  # measured for resnet50 on cifar100, the others take it over
     "epochs": 15,
     "weights": "imagenet",
     "image_size": 160,
@@ -37,6 +37,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar100", "basic_ann"): {},
     ("cifar100", "basic_cnn"): {"epochs": 30, "augmentation": "flip"},
     ("cifar100", "deeper_cnn"): {"epochs": 20, "learning_rate": 0.0005, "augmentation": "flip"},
+    # No weights for it are to be had: it is trained from scratch.
     **{(dataset, "vit"): {"weights": "none", "image_size": 32, "pooled_stages": 1} for dataset in DATASETS},
     ("digits", "basic_ann"): {"epochs": 50, "batch_size": 32},
     ("digits", "basic_cnn"): {"epochs": 30, "batch_size": 32},

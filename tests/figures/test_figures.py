@@ -19,7 +19,10 @@ from imagelab.figures import (
 )
 
 ROWS = [
-    {"epoch": e, "loss": 1 / e, "val_loss": 1.2 / e, "accuracy": 0.5, "val_accuracy": 0.4, "learning_rate": 0.1}
+    {
+        **{"epoch": e, "phase": "train", "loss": 1 / e, "val_loss": 1.2 / e},
+        **{"accuracy": 0.5, "val_accuracy": 0.4, "learning_rate": 0.1},
+    }
     for e in range(1, 6)
 ]
 
@@ -42,6 +45,16 @@ def test_curves_show_training_and_validation_over_epochs() -> None:
     assert validation.get_xdata().tolist() == [1, 2, 3, 4, 5]
     assert validation.get_ydata().tolist() == [row["val_loss"] for row in ROWS]
     assert "best epoch (3)" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_new_phase_is_marked_where_it_begins() -> None:
+    rows = [{**row, "phase": "head" if row["epoch"] < 4 else "fine_tune"} for row in ROWS]
+    figure = drawn(draw_curves(rows, 3, ""))
+    for axes in figure.axes:
+        (mark,) = [line for line in axes.get_lines() if line.get_label() == "fine tune from epoch 4"]
+        assert mark.get_xdata() == [3.5, 3.5]
+    assert [a.text for a in explore_curves(rows, 3, "").layout.annotations].count("fine tune") == 3
+    assert not any("from epoch" in text.get_text() for text in drawn(draw_curves(ROWS, 3, "")).axes[0].texts)
 
 
 def test_top_5_gets_a_panel_where_there_is_one() -> None:

@@ -30,22 +30,6 @@ def build(name: str = "mobilenet_v2", shape: tuple[int, int, int] = (8, 8, 1), *
     return build_model(name, shape, 10, **{**OPTIONS, **options})
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of random weights for MobileNetV2, whose normalisation fits the digits."""
-    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
-    keras.utils.set_random_seed(1)
-    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    pixels = DIGITS.train.images[:64].repeat(3, axis=3).astype(np.float32)
-    images = keras.ops.image.resize(pixels, (32, 32))
-    network(keras.applications.mobilenet_v2.preprocess_input(images), training=True)
-    network.save_weights(path)
-    return str(path)
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
     network = build(name, weights="none", head="mlp")
@@ -69,16 +53,16 @@ def test_raw_pixels_of_any_shape_go_in(name: str, shape: tuple[int, int, int]) -
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_grey_images_are_seen_as_colour_images_of_three_equal_channels(weights: str) -> None:
+def test_grey_images_are_seen_as_colour_images_of_three_equal_channels(mobilenet_weights: str) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), np.uint8)
     seen = [
         keras.Model(network.input, network.get_layer("features").output).predict(images, verbose=0)
         for network, images in (
-            (build(shape=(32, 32, 1), weights=weights), grey),
-            (build(shape=(32, 32, 3), weights=weights), np.repeat(grey, 3, axis=3)),
+            (build(shape=(32, 32, 1), weights=mobilenet_weights), grey),
+            (build(shape=(32, 32, 3), weights=mobilenet_weights), np.repeat(grey, 3, axis=3)),
         )
     ]
-    np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "vgg16", "mobilenet_v2"])
@@ -91,8 +75,10 @@ def test_preprocessing_is_the_applications_own(name: str) -> None:
     np.testing.assert_allclose(features.predict(pixels, verbose=0), maps.numpy().mean((1, 2)), rtol=1e-3, atol=1e-4)
 
 
-def test_features_of_several_stages_stand_side_by_side(weights: str) -> None:
-    lengths = [build(weights=weights, pooled_stages=n).get_layer("features").output.shape[-1] for n in (1, 2, 3)]
+def test_features_of_several_stages_stand_side_by_side(mobilenet_weights: str) -> None:
+    lengths = [
+        build(weights=mobilenet_weights, pooled_stages=n).get_layer("features").output.shape[-1] for n in (1, 2, 3)
+    ]
     assert lengths == [1280, 1280 + 576, 1280 + 576 + 192]
     with pytest.raises(SettingsError, match="pooled_stages=2: this backbone has 1"):
         build("vit", weights="none", pooled_stages=2)
@@ -198,10 +184,10 @@ def test_a_wrong_fine_tune_at_says_what_there_is(text: str) -> None:
 
 
 def test_the_whole_network_says_what_its_head_says_of_features(
-    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mobilenet_weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path))
-    network = build(weights=weights, image_size=48, pooled_stages=3)
+    network = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
     source = FeatureSource(network, network, describe_features(network), 1.0)
     features = source.features("test", DIGITS.test, 60)
     whole = predict(network, DIGITS.test.take(slice(0, 60)))
@@ -209,17 +195,17 @@ def test_the_whole_network_says_what_its_head_says_of_features(
     assert whole.std(axis=0).max() > 0.1  # images differ, so the agreement says something
 
 
-def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(weights: str, tmp_path: Path) -> None:
-    best, network = build(weights=weights), build(weights=weights)
+def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(mobilenet_weights: str, tmp_path: Path) -> None:
+    best, network = build(weights=mobilenet_weights), build(weights=mobilenet_weights)
     features = keras.Model(best.input, best.get_layer("features").output)
     fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
     seen = [Split(features.predict(split.images, verbose=0), split.labels) for split in (fitted, validated)]
     checkpoints = Checkpoints(tmp_path)
-    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
-    train(head_of(best), *seen, checkpoints, phase="head", **settings)
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
+    train(head_of(best), seen[0], seen[1], checkpoints, phase="head", **settings)
     unfreeze(network, "block_16_project")
     before = {w.path: w.numpy() for w in network.weights}
-    tuning = {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
+    tuning: dict[str, Any] = {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
     fine_tune(network, best, fitted, validated, checkpoints, **settings, **tuning)
     assert [(row["epoch"], row["phase"]) for row in checkpoints.rows] == [
         (1, "head"), (2, "head"), (3, "fine_tune"), (4, "fine_tune"),

@@ -1,0 +1,158 @@
+"""Transfer learning from the outside: MobileNetV2 on digits, typed as a command, killed, resumed, run twice at once."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from imagelab.data import load_dataset
+from tests.conftest import Project, finish, wait_until
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+@pytest.fixture
+def typed(mobilenet_weights: str) -> list[str]:
+    """Settings of a job of two phases that takes seconds."""
+    words = f"model=mobilenet_v2 weights={mobilenet_weights} image_size=32 pooled_stages=1 epochs=3 batch_size=64"
+    return [*words.split(), "fine_tune_epochs=2", "fine_tune_at=block_16_expand", "mixed_precision=float32"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> dict[str, str]:
+    return {"IMAGELAB_FEATURE_CACHE": str(tmp_path / "features")}
+
+
+def shards(cache: dict[str, str]) -> list[Path]:
+    return sorted(Path(cache["IMAGELAB_FEATURE_CACHE"]).glob("*/[0-9]*.npy"))
+
+
+def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
+    project: Project, typed: list[str], cache: dict[str, str]
+) -> None:
+    code, _, errors = finish(project.train(*typed, "augmented_views=2", **cache))
+    assert code == 0, errors
+    (run,) = project.runs()
+    run_id = run.info.run_id
+    assert [step for step, _ in project.history(run_id, "val_loss")] == [1, 2, 3, 4, 5]
+    assert run.data.tags["phase"] == "fine_tune"
+    assert len(run.data.params["weights_digest"]) == 64
+    assert run.data.metrics["feature_seconds"] > 0 == run.data.metrics["feature_seconds_saved"]
+    assert len(shards(cache)) == 3 * 3 + 1  # three views of the training images, one of the test images
+    curves = pd.read_csv(project.client.download_artifacts(run_id, "curves.csv"))
+    assert curves["phase"].tolist() == ["head"] * 3 + ["fine_tune"] * 2
+
+    mlflow.set_tracking_uri(project.uri)
+    (output,) = run.outputs.model_outputs
+    digits = load_dataset("digits").test
+    probabilities = mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(digits.images)
+    accuracy = (probabilities.argmax(axis=1) == digits.labels).mean()
+    assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
+
+    code, _, errors = finish(project.train(*typed, "learning_rate=0.002", **cache))
+    assert code == 0, errors
+    assert "saved by features from the cache" in errors
+    newest = project.runs()[0].data.metrics
+    assert newest["feature_seconds"] == 0 < newest["feature_seconds_saved"]
+
+
+def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had_happened(
+    project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
+) -> None:
+    slower = [word.replace("image_size=32", "image_size=128") for word in typed]
+    whole = project.train(*slower, IMAGELAB_FEATURE_CACHE=str(tmp_path / "other"))
+    assert finish(whole)[0] == 0
+    (reference,) = project.runs()
+
+    killed = project.train(*slower, **cache)
+    wait_until(lambda: shards(cache))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    kept = len(shards(cache))
+    assert 1 <= kept < 4
+    times = {path: path.stat().st_mtime_ns for path in shards(cache)}
+    run_id = next(run.info.run_id for run in project.runs() if run.info.run_id != reference.info.run_id)
+
+    resumed = project.train(f"resume={run_id}", **cache)
+    wait_until(lambda: project.epochs_done() == 4)
+    os.killpg(resumed.pid, signal.SIGKILL)
+    resumed.wait()
+    assert {path: path.stat().st_mtime_ns for path in times} == times  # finished shards were not made again
+
+    code, _, errors = finish(project.train(f"resume={run_id}", **cache))
+    assert code == 0, errors
+    for name in CURVES:
+        assert project.history(run_id, name) == project.history(reference.info.run_id, name), name
+    scores = [project.client.get_run(one).data.metrics["test_accuracy"] for one in (run_id, reference.info.run_id)]
+    assert scores[0] == scores[1]
+
+
+def test_interrupted_between_the_phases_it_goes_on_with_fine_tuning(
+    project: Project, typed: list[str], cache: dict[str, str]
+) -> None:
+    stopped = project.train(*typed, **cache)
+    wait_until(lambda: project.epochs_done() == 3)
+    stopped.send_signal(signal.SIGINT)
+    code, _, errors = finish(stopped)
+    assert code == 130, errors
+    (run,) = project.runs()
+    code, _, errors = finish(project.train(f"resume={run.info.run_id}", **cache))
+    assert code == 0, errors
+    assert [step for step, _ in project.history(run.info.run_id, "val_loss")] == [1, 2, 3, 4, 5]
+
+
+def test_two_runs_on_one_empty_cache_share_what_either_computes(
+    project: Project, typed: list[str], cache: dict[str, str]
+) -> None:
+    both = [project.train(*typed, "image_size=96", "fine_tune_epochs=0", f"seed={seed}", **cache) for seed in (1, 2)]
+    ends = [finish(process) for process in both]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    runs = [run.data.metrics for run in project.runs()]
+    assert len(shards(cache)) == 4
+    seconds = sum(json.loads(path.read_text())["0"] for path in Path(shards(cache)[0]).parent.glob("seconds.json"))
+    assert seconds > 0
+    assert sum(run["feature_seconds_saved"] for run in runs) > 0
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_trained(
+    project: Project, typed: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "other.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(path)
+    words = [word for word in typed if not word.startswith("weights=")]
+    code, output, errors = finish(project.train(*words, f"weights={path}"))
+    assert code == 2
+    assert not output
+    assert "layer Conv1 has" in errors
+    assert "Traceback" not in errors
+    (run,) = project.runs()
+    assert run.info.status == "FAILED"
+
+
+def test_the_cache_is_emptied_by_a_command(project: Project, typed: list[str], cache: dict[str, str]) -> None:
+    assert finish(project.train(*typed, "fine_tune_epochs=0", **cache))[0] == 0
+    assert shards(cache)
+    code, output, errors = finish(project.start("python", "-m", "entrypoints.empty_feature_cache", **cache))
+    assert code == 0, errors
+    assert "GiB freed" in output
+    assert not shards(cache)
+
+
+def test_features_are_those_of_the_network_in_float32(
+    project: Project, typed: list[str], cache: dict[str, str]
+) -> None:
+    """The features in the cache, through the head that was kept, are the predictions that the run reports."""
+    assert finish(project.train(*typed, "fine_tune_epochs=0", **cache))[0] == 0
+    (run,) = project.runs()
+    folder = project.client.download_artifacts(run.info.run_id, "evaluation")
+    reported = pd.read_parquet(Path(folder) / "predictions.parquet")["probability"].to_numpy()
+    mlflow.set_tracking_uri(project.uri)
+    network = mlflow.keras.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    whole = network.predict(load_dataset("digits").test.images, verbose=0).max(axis=1)
+    np.testing.assert_allclose(reported, whole, atol=1e-3)
