@@ -21,7 +21,10 @@ CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 def typed(mobilenet_weights: str) -> list[str]:
     """Settings of a job of two phases that takes seconds."""
     words = f"model=mobilenet_v2 weights={mobilenet_weights} image_size=32 pooled_stages=1 epochs=3 batch_size=64"
-    return [*words.split(), "fine_tune_epochs=2", "fine_tune_at=block_16_expand", "mixed_precision=float32"]
+    return [*words.split(), "mixed_precision=float32"]
+
+
+FINE_TUNING = ("fine_tune_epochs=2", "fine_tune_at=block_16_expand")
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def shards(cache: dict[str, str]) -> list[Path]:
 def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:
-    code, _, errors = finish(project.train(*typed, "augmented_views=2", **cache))
+    code, _, errors = finish(project.train(*typed, *FINE_TUNING, "augmented_views=2", **cache))
     assert code == 0, errors
     (run,) = project.runs()
     run_id = run.info.run_id
@@ -65,7 +68,7 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
 def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had_happened(
     project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
 ) -> None:
-    slower = [word.replace("image_size=32", "image_size=128") for word in typed]
+    slower = [word.replace("image_size=32", "image_size=128") for word in typed] + list(FINE_TUNING)
     whole = project.train(*slower, IMAGELAB_FEATURE_CACHE=str(tmp_path / "other"))
     assert finish(whole)[0] == 0
     (reference,) = project.runs()
@@ -96,7 +99,7 @@ def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had
 def test_interrupted_between_the_phases_it_goes_on_with_fine_tuning(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:
-    stopped = project.train(*typed, **cache)
+    stopped = project.train(*typed, *FINE_TUNING, **cache)
     wait_until(lambda: project.epochs_done() == 3)
     stopped.send_signal(signal.SIGINT)
     code, _, errors = finish(stopped)
@@ -110,7 +113,7 @@ def test_interrupted_between_the_phases_it_goes_on_with_fine_tuning(
 def test_two_runs_on_one_empty_cache_share_what_either_computes(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:
-    both = [project.train(*typed, "image_size=96", "fine_tune_epochs=0", f"seed={seed}", **cache) for seed in (1, 2)]
+    both = [project.train(*typed, f"seed={seed}", **cache) for seed in (1, 2)]
     ends = [finish(process) for process in both]
     assert [code for code, _, _ in ends] == [0, 0], ends
     runs = [run.data.metrics for run in project.runs()]
@@ -136,7 +139,7 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(
 
 
 def test_the_cache_is_emptied_by_a_command(project: Project, typed: list[str], cache: dict[str, str]) -> None:
-    assert finish(project.train(*typed, "fine_tune_epochs=0", **cache))[0] == 0
+    assert finish(project.train(*typed, **cache))[0] == 0
     assert shards(cache)
     code, output, errors = finish(project.start("python", "-m", "entrypoints.empty_feature_cache", **cache))
     assert code == 0, errors
@@ -148,7 +151,7 @@ def test_features_are_those_of_the_network_in_float32(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:
     """The features in the cache, through the head that was kept, are the predictions that the run reports."""
-    assert finish(project.train(*typed, "fine_tune_epochs=0", **cache))[0] == 0
+    assert finish(project.train(*typed, **cache))[0] == 0
     (run,) = project.runs()
     folder = project.client.download_artifacts(run.info.run_id, "evaluation")
     reported = pd.read_parquet(Path(folder) / "predictions.parquet")["probability"].to_numpy()

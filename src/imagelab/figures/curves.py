@@ -28,6 +28,8 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
             axes.axvline(start - 0.5, color="black", linewidth=1, linestyle="--", label=f"{phase} from epoch {start}")
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(title=name, xlabel="epoch")
+        if name == "learning rate" and later_phases(rows):
+            axes.set_yscale("log")  # that of fine-tuning is a hundred times smaller
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
