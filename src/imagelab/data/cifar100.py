@@ -1,7 +1,6 @@
 """CIFAR-100: 60,000 colour 32x32 pictures of 100 classes in 20 superclasses (Krizhevsky, 2009)."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from imagelab.console import say
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
+from imagelab.data.plain_pickle import PlainArray, PlainUnpickler
 from imagelab.errors import DataError
 
 FOLDER = "cifar-100-python"
@@ -82,28 +82,26 @@ def read_file(path: Path, name: str) -> dict[bytes, Any]:
         if len(content[b"fine_label_names"]) != 100 or len(content[b"coarse_label_names"]) != 20:
             raise DataError("it does not name 100 classes and 20 superclasses")
         return content
-    content[b"data"] = np.ascontiguousarray(content[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    labels = [np.array(content[key], np.int64) for key in (b"fine_labels", b"coarse_labels")]
+    content[b"data"] = pixels_of(content)
+    labels = [labels_of(content, key) for key in (b"fine_labels", b"coarse_labels")]
     if sha256_of(content[b"data"]) != PIXELS_SHA256[name] or sha256_of(*labels) != LABELS_SHA256[name]:
         raise DataError("damaged: its content has another SHA-256 than CIFAR-100's")
     return content
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Reads numpy arrays and plain containers, and refuses everything else: a pickle can run any code."""
+def pixels_of(content: dict[bytes, Any]) -> np.ndarray:
+    plain = content.get(b"data")
+    if not isinstance(plain, PlainArray) or plain.array.dtype != np.uint8:
+        raise DataError("it holds no array of pixels")
+    return np.ascontiguousarray(plain.array.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
-    ALLOWED = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.numeric", "_frombuffer"),
-    }
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array and no plain container")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+def labels_of(content: dict[bytes, Any], key: bytes) -> np.ndarray:
+    """A list of labels as an array; only a flat one, since of nested lists a small file makes a huge array."""
+    labels = content.get(key)
+    if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
+        raise DataError(f"its {key.decode()} are no list of numbers")
+    return np.array(labels, np.int64)
 
 
 def assemble(content: dict[str, dict[bytes, Any]], source: str) -> Dataset:
