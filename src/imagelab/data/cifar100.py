@@ -1,5 +1,6 @@
 """CIFAR-100: 60,000 colour 32x32 pictures of 100 classes in 20 superclasses (Krizhevsky, 2009)."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ PIXELS_SHA256 = {
 LABELS_SHA256 = {
     "train": "afef40c58b6d48401eb099665ef4926ac8fb30cea144da35cab86ca5e1fb307d",
     "test": "0ac447fd27dc9b99ca7277c77c184c91633dfa76d778ff2cf11b1373fdd8d3cb",
+}
+NAMES_SHA256 = {  # of the names joined by newlines
+    b"fine_label_names": "fbe8ad23bbaf24969898a386833b49c3aaf6ad1119d43f7b41cdea1b3416d578",
+    b"coarse_label_names": "9b48b836d98e8782057bb6a4da0d4030fe828e2b156b81fa835fda91b5276930",
 }
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 URL_SHA256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
@@ -74,14 +79,14 @@ def read_file(path: Path, name: str) -> dict[bytes, Any]:
     """Read one of the three official pickles and check its content.
 
     Raises:
-        DataError: pixels or labels have another SHA-256 than CIFAR-100's.
+        DataError: pixels, labels or names have another SHA-256 than CIFAR-100's.
     """
     with path.open("rb") as file:
         content: dict[bytes, Any] = PlainUnpickler(file, encoding="bytes").load()
+    if not isinstance(content, dict):
+        raise DataError("it holds no table")
     if name == "meta":
-        if len(content[b"fine_label_names"]) != 100 or len(content[b"coarse_label_names"]) != 20:
-            raise DataError("it does not name 100 classes and 20 superclasses")
-        return content
+        return {key: names_of(content, key) for key in NAMES_SHA256}
     content[b"data"] = pixels_of(content)
     labels = [labels_of(content, key) for key in (b"fine_labels", b"coarse_labels")]
     if sha256_of(content[b"data"]) != PIXELS_SHA256[name] or sha256_of(*labels) != LABELS_SHA256[name]:
@@ -104,13 +109,20 @@ def labels_of(content: dict[bytes, Any], key: bytes) -> np.ndarray:
     return np.array(labels, np.int64)
 
 
+def names_of(content: dict[bytes, Any], key: bytes) -> tuple[str, ...]:
+    names = content.get(key)
+    if not isinstance(names, list) or not all(isinstance(name, bytes) and b"\n" not in name for name in names):
+        raise DataError(f"its {key.decode()} are no list of names")
+    if hashlib.sha256(b"\n".join(names)).hexdigest() != NAMES_SHA256[key]:
+        raise DataError(f"damaged: its {key.decode()} are not CIFAR-100's")
+    return tuple(name.decode() for name in names)
+
+
 def assemble(content: dict[str, dict[bytes, Any]], source: str) -> Dataset:
     train, test = (
         Split(content[name][b"data"], np.array(content[name][b"fine_labels"], np.int64)) for name in ("train", "test")
     )
-    fine_names, coarse_names = (
-        tuple(name.decode() for name in content["meta"][key]) for key in (b"fine_label_names", b"coarse_label_names")
-    )
+    fine_names, coarse_names = (content["meta"][key] for key in NAMES_SHA256)
     superclass_of = dict(zip(content["train"][b"fine_labels"], content["train"][b"coarse_labels"], strict=True))
     superclasses = tuple(int(superclass_of[label]) for label in range(len(fine_names)))
     return Dataset("cifar100", train, test, fine_names, source, coarse_names, superclasses)
