@@ -2,14 +2,15 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imagelab.console import say
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
+from imagelab.data.folders import first_whole, read_fetched, reason_of, say_if_none
 from imagelab.data.plain_pickle import PlainArray, PlainUnpickler
 from imagelab.errors import DataError
 
@@ -38,40 +39,47 @@ def load(data_dir: Path | None = None) -> Dataset:
     Raises:
         DataError: no source has the three files undamaged.
     """
-    cached = cache.cache_folder("cifar-100-python-target", FOLDER)
-    given = (data_dir, data_dir / FOLDER) if data_dir else ()
-    for folder in (*given, cached, cache.cache_folder(FOLDER)):
-        if dataset := read_folder(folder):
-            return dataset
-    return fetch(cached)
+    say_if_none(data_dir, folders(data_dir), FILES, "CIFAR-100")
+    return find(data_dir) or fetch()
 
 
-def fetch(folder: Path) -> Dataset:
+def find(data_dir: Path | None = None) -> Dataset | None:
+    """The data set as far as this machine has it, without fetching anything."""
+    return first_whole(folders(data_dir), FILES, read_folder)
+
+
+def folders(data_dir: Path | None = None) -> list[Path]:
+    """Where the files may be, in order; Keras has changed its own folder once."""
+    given = [data_dir, data_dir / FOLDER] if data_dir else []
+    return [*given, cache.cache_folder("cifar-100-python-target", FOLDER), cache.cache_folder(FOLDER)]
+
+
+def fetch() -> Dataset:
+    folder = cache.cache_folder("cifar-100-python-target", FOLDER)
     url = os.environ.get(URL_VARIABLE, URL)
     with cache.filling(folder):
-        if dataset := read_folder(folder):  # another process filled it while this one waited
-            return dataset
+        with suppress(DataError):  # another process filled it while this one waited; damage has been named already
+            return read_folder(folder)
         cache.fetch_into(folder, list(FILES), {f"download from {url}": download})
-    if dataset := read_folder(folder):
-        return dataset
-    raise DataError(f"CIFAR-100 as fetched into {folder} is damaged; delete that folder and try again")
+    return read_fetched(folder, read_folder)
 
 
 def download(part: Path) -> None:
     cache.download(os.environ.get(URL_VARIABLE, URL), part, URL_SHA256, extract=True)
 
 
-def read_folder(folder: Path) -> Dataset | None:
-    """The data set, or None where a file is missing or damaged; a damaged one is named."""
-    if not any((folder / name).exists() for name in FILES):
-        return None
+def read_folder(folder: Path) -> Dataset:
+    """The data set from a folder with the three files.
+
+    Raises:
+        DataError: it names the first that is missing or damaged.
+    """
     content = {}
     for name in FILES:
         try:
             content[name] = read_file(folder / name, name)
         except Exception as error:  # a damaged pickle can raise nearly anything
-            say(f"{folder / name} cannot be used: {cache.first_line(error)}")
-            return None
+            raise DataError(f"{folder / name} cannot be used: {reason_of(error)}") from error
     return assemble(content, str(folder))
 
 
