@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,35 @@ def test_what_arrives_damaged_is_never_used(files: dict[str, bytes], web: list[s
 def test_without_any_source_the_error_names_each(files: dict[str, bytes]) -> None:
     with pytest.raises(DataError, match=r"Keras's servers: .*Debian package dataset-fashion-mnist: no apt-get"):
         fashion_mnist.load()
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """No right to write wherever one likes: root gives its own up for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("home", ["/", "/proc/home", "a file", "hidden"])
+def test_a_cache_that_cannot_be_written_is_told_of(
+    files: dict[str, bytes], home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "hidden").mkdir(mode=0)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / home))
+    request.getfixturevalue("nobody")
+    with pytest.raises(DataError, match="cannot be written .*: set KERAS_HOME to a folder that can be written"):
+        fashion_mnist.load()
+
+
+def test_a_complete_cache_need_not_be_writable(files: dict[str, bytes]) -> None:
+    folder = fill(cache.cache_folder("fashion-mnist"), files)
+    folder.chmod(0o500)
+    assert fashion_mnist.load().source == str(folder)
 
 
 def load_in_process(failures: "multiprocessing.Queue[str]") -> None:

@@ -25,10 +25,20 @@ def cache_folder(*parts: str) -> Path:
 
 @contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Let one process at a time fill a cache folder; the others wait and then find it full."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Let one process at a time fill a cache folder; the others wait and then find it full.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
     lock = FileLock(folder.parent / f".{folder.name}.lock")
-    if not lock_at_once(lock):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        free = lock_at_once(lock)
+    except OSError as error:
+        advice = "set KERAS_HOME to a folder that can be written"
+        raise DataError(f"{folder} is to be filled and cannot be written ({first_line(error)}): {advice}") from error
+    if not free:
         say(f"waiting for another process that is filling {folder}")
     with lock:
         yield
@@ -44,15 +54,14 @@ def lock_at_once(lock: FileLock) -> bool:
 
 
 def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str:
-    """Fill `folder` with the files `names` from the first of `sources` that works; return that source's name.
+    """Fill `folder`, within `filling`, from the first of `sources` that works; return that source's name.
 
-    A source writes its files below an empty folder, anywhere; each is moved into place when all are there, so that a
+    A source writes the files `names` below an empty folder, anywhere; each is moved in when all are there, so that a
     process killed half-way leaves nothing that looks like a file of the cache.
 
     Raises:
         DataError: no source worked; the message holds each one's reason.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     reasons = []
     for source, fetch in sources.items():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as part:
