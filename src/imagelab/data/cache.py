@@ -23,22 +23,27 @@ def cache_folder(*parts: str) -> Path:
     return Path(home, "datasets", *parts)
 
 
-@contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Let one process at a time fill a cache folder; the others wait and then find it full.
+def make_writable(folder: Path) -> None:
+    """Make a cache folder, in which and beside which files can be written.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: it cannot be written to; the message says what to do.
     """
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        free = lock_at_once(lock)
+        for place in (folder, folder.parent):
+            tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         advice = "set KERAS_HOME to a folder that can be written"
         raise DataError(f"{folder} is to be filled and cannot be written ({first_line(error)}): {advice}") from error
-    if not free:
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Let one process at a time fill a cache folder; the others wait and then find it full."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    if not lock_at_once(lock):
         say(f"waiting for another process that is filling {folder}")
     with lock:
         yield
@@ -54,7 +59,7 @@ def lock_at_once(lock: FileLock) -> bool:
 
 
 def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str:
-    """Fill `folder`, within `filling`, from the first of `sources` that works; return that source's name.
+    """Fill `folder`, which is there, from the first of `sources` that works; return that source's name.
 
     A source writes the files `names` below an empty folder, anywhere; each is moved in when all are there, so that a
     process killed half-way leaves nothing that looks like a file of the cache.

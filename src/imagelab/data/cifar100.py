@@ -57,6 +57,7 @@ def folders(data_dir: Path | None = None) -> list[Path]:
 def fetch() -> Dataset:
     folder = cache.cache_folder("cifar-100-python-target", FOLDER)
     url = os.environ.get(URL_VARIABLE, URL)
+    cache.make_writable(folder)
     with cache.filling(folder):
         with suppress(DataError):  # another process filled it while this one waited; damage has been named already
             return read_folder(folder)

@@ -61,6 +61,7 @@ def folders(data_dir: Path | None = None) -> list[Path]:
 
 def fetch() -> Dataset:
     folder = cache.cache_folder("fashion-mnist")
+    cache.make_writable(folder)
     with cache.filling(folder):
         with suppress(DataError):  # another process filled it while this one waited; damage has been named already
             return read_folder(folder)
