@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -16,14 +17,17 @@ def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(env or {})}
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    output, errors = process.stdout, process.stderr
-    assert output is not None and errors is not None
-    lines = output.read().splitlines()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+    with tempfile.TemporaryFile("w+") as errors:  # a second pipe could fill up while the first is read to its end
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
+        assert process.stdout is not None
+        with process.stdout as output:
+            lines = output.read().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        if status:
+            raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
     resources = {"wall_seconds": time.perf_counter() - started, "peak_megabytes": usage.ru_maxrss / 1024}
     return {**(json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}), **resources}

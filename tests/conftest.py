@@ -196,20 +196,11 @@ def mobilenet_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def real_data(name: str) -> Any:
-    """The real data set from Keras's cache; where it is not there the test is skipped, but fails where it must be."""
-    from imagelab.data import cache, cifar100, fashion_mnist
+    """The real data set; where this machine has none the test is skipped, but fails where it must be."""
+    from imagelab.data import find_dataset
 
-    readers: dict[str, Callable[[], Any]] = {
-        "fashion_mnist": lambda: (
-            fashion_mnist.read_folder(cache.cache_folder("fashion-mnist"))
-            or fashion_mnist.read_folder(fashion_mnist.DEBIAN_FOLDER)
-        ),
-        "cifar100": lambda: cifar100.read_folder(cache.cache_folder("cifar-100-python-target", cifar100.FOLDER)),
-    }
-    if readers[name]():
-        from imagelab.data import load_dataset
-
-        return load_dataset(name)
+    if found := find_dataset(name):
+        return found
     if os.environ.get("IMAGELAB_REQUIRE_REAL_DATA"):
-        pytest.fail(f"the real {name} is not in Keras's cache, and this machine is said to have it")
-    pytest.skip(f"the real {name} is not in Keras's cache")
+        pytest.fail(f"the real {name} is not here, and this machine is said to have it")
+    pytest.skip(f"the real {name} is not here")

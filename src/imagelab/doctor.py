@@ -76,19 +76,11 @@ def hardware() -> Iterator[Finding]:
 
 
 def data() -> Iterator[Finding]:
-    from imagelab.data import DATASETS, cache, cifar100, fashion_mnist
+    from imagelab.data import DATASETS, find_dataset
 
-    folders = {
-        "fashion_mnist": (cache.cache_folder("fashion-mnist"), fashion_mnist.DEBIAN_FOLDER),
-        "cifar100": (cache.cache_folder("cifar-100-python-target", cifar100.FOLDER),),
-    }
-    readers = {"fashion_mnist": fashion_mnist.read_folder, "cifar100": cifar100.read_folder}
     for name in DATASETS:
-        if name not in folders:
-            yield f"data: {name}", "comes with a library"
-            continue
-        good = [str(folder) for folder in folders[name] if readers[name](folder)]
-        yield f"data: {name}", f"complete in {good[0]}" if good else "not here; fetched when first used"
+        found = find_dataset(name)
+        yield f"data: {name}", f"complete in {found.source}" if found else "not here; fetched when first used"
 
 
 def weights() -> Iterator[Finding]:

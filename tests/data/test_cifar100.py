@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 import tarfile
@@ -32,6 +33,8 @@ def content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, dict[b
         b"fine_label_names": [f"fine {i}".encode() for i in range(100)],
         b"coarse_label_names": [f"coarse {i}".encode() for i in range(20)],
     }
+    for key, names in content["meta"].items():
+        monkeypatch.setitem(cifar100.NAMES_SHA256, key, hashlib.sha256(b"\n".join(names)).hexdigest())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(cifar100.URL_VARIABLE, "http://127.0.0.1:9/cifar-100-python.tar.gz")
     return content
@@ -63,6 +66,19 @@ def test_data_dir_may_be_the_folder_or_the_one_above(content: dict[str, Any], tm
     assert cifar100.load(tmp_path / "mine").source == str(folder)
 
 
+def test_a_data_dir_without_files_is_told_of(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fill(cache.cache_folder(*CACHED), content, 4)
+    assert cifar100.load(tmp_path / "mine").source == str(folder)
+    assert (
+        f"data_dir={tmp_path / 'mine'} has no files of CIFAR-100 (train, test, meta): the cache"
+        in capsys.readouterr().err
+    )
+    cifar100.load(folder)
+    assert capsys.readouterr().err == ""
+
+
 class Exploit:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch broken_in",)
@@ -78,6 +94,52 @@ def test_a_pickle_that_runs_code_is_refused(
         cifar100.load()
     assert "asks for posix.system" in capsys.readouterr().err
     assert not (tmp_path / "broken_in").exists()
+
+
+NAMES = {
+    "one less": lambda names: names[:-1],
+    "in another order": lambda names: names[::-1],
+    "joined": lambda names: [b"\n".join(names)],
+    "text": lambda names: [name.decode() for name in names],
+    "not UTF-8": lambda names: [b"\xff", *names[1:]],
+    "a number": lambda names: [7, *names[1:]],
+    "no list": lambda names: 7,
+}
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("key", [b"fine_label_names", b"coarse_label_names"])
+def test_odd_names_are_damage(
+    content: dict[str, Any], key: bytes, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content["meta"][key] = NAMES[names](content["meta"][key])
+    folder = fill(cache.cache_folder(*CACHED), content, 4)
+    with pytest.raises(DataError, match="could not be filled"):
+        cifar100.load()
+    assert f"{folder / 'meta'} cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "odd"),
+    [
+        ("train", {b"data": [[0] * 3072]}),
+        ("train", {b"data": np.zeros(3072, np.int8)}),
+        ("test", {b"fine_labels": [[0]]}),
+        ("test", {b"coarse_labels": [10**30]}),
+        ("test", {}),
+        ("meta", {}),
+        ("meta", []),
+    ],
+)
+def test_a_file_of_another_shape_is_damage(
+    content: dict[str, Any], file: str, odd: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fill(cache.cache_folder(*CACHED), content, 4)
+    values = {**content[file], **odd} if odd else odd
+    (folder / file).write_bytes(pickle.dumps(values, 4))
+    with pytest.raises(DataError, match="could not be filled"):
+        cifar100.load()
+    assert f"{folder / file} cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["pixel", "label", "half", "missing", "names"])
@@ -97,14 +159,13 @@ def test_a_damaged_file_is_named_and_not_used(
         (folder / "test").unlink()
     with pytest.raises(DataError, match="could not be filled"):
         cifar100.load()
-    assert str(folder / ("meta" if damage == "names" else "test")) in capsys.readouterr().err
+    assert capsys.readouterr().err.count(str(folder / ("meta" if damage == "names" else "test"))) == 1
 
 
 def test_the_official_archive_is_downloaded_and_its_hash_checked(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import functools
-    import hashlib
     import http.server
     import threading
 

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from imagelab.data import DATASETS, load_dataset
+from imagelab.data import DATASETS, find_dataset, load_dataset
 from imagelab.data.dataset import Dataset, Split, split_validation
 from imagelab.errors import DataError
 from tests.conftest import real_data
@@ -18,6 +20,19 @@ def test_digits_need_no_network() -> None:
     assert digits.train.images.dtype == np.uint8
     assert (digits.train.images.min(), digits.train.images.max()) == (0, 255)
     assert load_dataset("digits").digest == digits.digest
+
+
+def test_digits_need_no_data_dir(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_dataset("digits", tmp_path)
+    assert f"data_dir={tmp_path} is not needed: the digits come with scikit-learn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_says_whether_it_is_here(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    found = find_dataset(name)
+    assert found is None or found.name == name
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

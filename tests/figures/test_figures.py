@@ -103,6 +103,23 @@ def test_galleries_caption_each_image(channels: int) -> None:
     assert [axes.get_title() for axes in samples.axes][:3] == ["cat", "maple tree", "dog"]
 
 
+FORMULA = r"$\foo$"  # no formula that matplotlib knows
+
+
+def test_names_and_titles_are_no_formulas() -> None:
+    confusion = matrix(30).rename(columns={"class 0": FORMULA})
+    groups = [FORMULA] * 15 + ["other"] * 15
+    figure = drawn(draw_confusion(confusion, np.arange(30), groups, FORMULA))
+    assert figure.axes[0].get_xticklabels()[0].get_text() == FORMULA
+    images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2)
+    names = (FORMULA, r"\$\bar$")
+    drawn(draw_samples(images, labels, names, FORMULA))
+    drawn(draw_predictions(images, labels, labels[::-1], np.ones(2), names, FORMULA))
+    drawn(draw_curves(ROWS, 3, FORMULA))
+    table = pd.DataFrame({"from": [0.0], "to": [1.0], "count": [5], "confidence": [0.5], "accuracy": [0.4]})
+    drawn(draw_calibration(table, FORMULA))
+
+
 def test_an_empty_gallery_can_be_drawn() -> None:
     nothing = np.zeros((0, 8, 8, 1), np.uint8)
     none = np.zeros(0, int)

@@ -1,7 +1,8 @@
-"""The table of data sets. A new one is a file here of that name, with `load`, and a line in DATASETS."""
+"""The table of data sets. A new one is a file here of that name, with `load` and `find`, and a line in DATASETS."""
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,21 @@ def load_dataset(name: str, data_dir: Path | None = None) -> "Dataset":
         KeyError: `name` is not in DATASETS.
         DataError: it is neither cached nor to be had; the message says where it was looked for.
     """
+    dataset: Dataset = module_of(name).load(data_dir)
+    return dataset
+
+
+def find_dataset(name: str) -> "Dataset | None":
+    """The data set `name` if this machine has it, complete and undamaged; nothing is fetched.
+
+    Raises:
+        KeyError: `name` is not in DATASETS.
+    """
+    found: Dataset | None = module_of(name).find()
+    return found
+
+
+def module_of(name: str) -> ModuleType:
     if name not in DATASETS:
         raise KeyError(f"no data set named {name!r}; known: {', '.join(DATASETS)}")
-    dataset: Dataset = import_module(f"imagelab.data.{name}").load(data_dir)
-    return dataset
+    return import_module(f"imagelab.data.{name}")

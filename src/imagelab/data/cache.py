@@ -23,6 +23,21 @@ def cache_folder(*parts: str) -> Path:
     return Path(home, "datasets", *parts)
 
 
+def make_writable(folder: Path) -> None:
+    """Make a cache folder, in which and beside which files can be written.
+
+    Raises:
+        DataError: it cannot be written to; the message says what to do.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder.parent):
+            tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        advice = "set KERAS_HOME to a folder that can be written"
+        raise DataError(f"{folder} is to be filled and cannot be written ({first_line(error)}): {advice}") from error
+
+
 @contextmanager
 def filling(folder: Path) -> Iterator[None]:
     """Let one process at a time fill a cache folder; the others wait and then find it full."""
@@ -44,15 +59,14 @@ def lock_at_once(lock: FileLock) -> bool:
 
 
 def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str:
-    """Fill `folder` with the files `names` from the first of `sources` that works; return that source's name.
+    """Fill `folder`, which is there, from the first of `sources` that works; return that source's name.
 
-    A source writes its files below an empty folder, anywhere; each is moved into place when all are there, so that a
+    A source writes the files `names` below an empty folder, anywhere; each is moved in when all are there, so that a
     process killed half-way leaves nothing that looks like a file of the cache.
 
     Raises:
         DataError: no source worked; the message holds each one's reason.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     reasons = []
     for source, fetch in sources.items():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as part:

@@ -54,7 +54,7 @@ class Dataset:
         class_names: the name of each label.
         source: where the files were found, for the record.
         superclass_names: names of the coarser classes, empty where there are none.
-        superclasses: the superclass of each class, int64 (num_classes,), empty where there are none.
+        superclasses: the superclass of each class, a number into superclass_names; empty where there are none.
     """
 
     name: str

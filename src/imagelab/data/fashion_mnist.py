@@ -2,14 +2,16 @@
 
 import gzip
 import os
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from imagelab.console import say
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
+from imagelab.data.folders import first_whole, read_fetched, reason_of, say_if_none
 from imagelab.errors import DataError
 
 CLASS_NAMES = (
@@ -43,21 +45,28 @@ def load(data_dir: Path | None = None) -> Dataset:
     Raises:
         DataError: no source has all four files undamaged.
     """
-    for folder in filter(None, (data_dir, cache.cache_folder("fashion-mnist"), DEBIAN_FOLDER)):
-        if arrays := read_folder(folder):
-            return assemble(arrays, str(folder))
-    return fetch()
+    say_if_none(data_dir, folders(data_dir), FILES, "Fashion-MNIST")
+    return find(data_dir) or fetch()
+
+
+def find(data_dir: Path | None = None) -> Dataset | None:
+    """The data set as far as this machine has it, without fetching anything."""
+    return first_whole(folders(data_dir), FILES, read_folder)
+
+
+def folders(data_dir: Path | None = None) -> list[Path]:
+    """Where the files may be, in order."""
+    return [*([data_dir] if data_dir else []), cache.cache_folder("fashion-mnist"), DEBIAN_FOLDER]
 
 
 def fetch() -> Dataset:
     folder = cache.cache_folder("fashion-mnist")
+    cache.make_writable(folder)
     with cache.filling(folder):
-        if arrays := read_folder(folder):  # another process filled it while this one waited
-            return assemble(arrays, str(folder))
+        with suppress(DataError):  # another process filled it while this one waited; damage has been named already
+            return read_folder(folder)
         source = cache.fetch_into(folder, list(FILES), sources())
-    if arrays := read_folder(folder):
-        return assemble(arrays, f"{folder} (from {source})")
-    raise DataError(f"Fashion-MNIST as fetched into {folder} is damaged; delete that folder and try again")
+    return replace(read_fetched(folder, read_folder), source=f"{folder} (from {source})")
 
 
 def sources() -> dict[str, cache.Fetch]:
@@ -67,7 +76,7 @@ def sources() -> dict[str, cache.Fetch]:
     def from_keras(part: Path) -> None:
         for name in FILES:
             cache.download(url + name, part)
-        damaged = [name for name in FILES if read_file(part / name, FILES[name]) is None]
+        damaged = [name for name in FILES if not is_whole(part / name, FILES[name])]
         if damaged:
             raise DataError(f"{', '.join(damaged)} arrived damaged from {url}")
 
@@ -75,28 +84,47 @@ def sources() -> dict[str, cache.Fetch]:
     return {"download from Keras's servers": from_keras, f"Debian package {DEBIAN_PACKAGE}": from_debian}
 
 
-def read_folder(folder: Path) -> list[np.ndarray] | None:
-    """The four arrays, or None where a file is missing or damaged; a damaged one is named."""
-    if not any((folder / name).exists() for name in FILES):
-        return None
-    arrays = [read_file(folder / name, sha256) for name, sha256 in FILES.items()]
-    return None if any(array is None for array in arrays) else [array for array in arrays if array is not None]
+def is_whole(path: Path, sha256: str) -> bool:
+    try:
+        read_file(path, sha256)
+    except DataError:
+        return False
+    return True
 
 
-def read_file(path: Path, sha256: str) -> np.ndarray | None:
-    """Decode one gzipped IDX file (LeCun's format: 4 bytes of type and rank, then a big-endian size per axis)."""
+def read_folder(folder: Path) -> Dataset:
+    """The data set from a folder with the four files.
+
+    Raises:
+        DataError: it names each that is missing or damaged.
+    """
+    arrays, problems = [], []
+    for name, sha256 in FILES.items():
+        try:
+            arrays.append(read_file(folder / name, sha256))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("; ".join(problems))
+    return assemble(arrays, str(folder))
+
+
+def read_file(path: Path, sha256: str) -> np.ndarray:
+    """Decode one gzipped IDX file (LeCun's format: 4 bytes of type and rank, then a big-endian size per axis).
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     try:
         content = gzip.decompress(path.read_bytes())
         rank = content[3]
         shape = np.frombuffer(content, ">u4", rank, 4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        say(f"{path} cannot be used: {cache.first_line(error)}")
-        return None
-    if sha256_of(array) == sha256:
-        return array
-    say(f"{path} is damaged: its content has another SHA-256 than Fashion-MNIST's")
-    return None
+        raise DataError(f"{path} cannot be used: {reason_of(error)}") from error
+    if sha256_of(array) != sha256:
+        raise DataError(f"{path} is damaged: its content has another SHA-256 than Fashion-MNIST's")
+    return array
 
 
 def assemble(arrays: list[np.ndarray], source: str) -> Dataset:

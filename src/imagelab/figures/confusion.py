@@ -1,6 +1,7 @@
 """Confusion matrices that can be read with 10 and with 100 classes."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,10 +45,11 @@ def draw_confusion(confusion: pd.DataFrame, order: np.ndarray, groups: list[str]
     )
     centers, font_size = np.arange(len(names)) + 0.5, 10 if few else 7
     rotation, alignment = (45, "right") if few else (90, "center")
-    axes.set_xticks(centers, names, fontsize=font_size, rotation=rotation, ha=alignment)
-    axes.set_yticks(centers, names, fontsize=font_size)
+    axes.set_xticks(centers, names, fontsize=font_size, rotation=rotation, ha=alignment, parse_math=False)
+    axes.set_yticks(centers, names, fontsize=font_size, parse_math=False)
     axes.tick_params(length=0)
-    axes.set(title=title, xlabel="predicted", ylabel="true")
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
     if groups:
         mark_groups(axes, [groups[i] for i in order])
     return figure
@@ -58,7 +60,8 @@ def mark_groups(axes: Axes, groups: list[str]) -> None:
     edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
     for start, end in itertools.pairwise(edges):
         axes.plot([start, end, end, start, start], [start, start, end, end, start], color=GROUP_COLOR, linewidth=1)
-        axes.text(len(groups) + 0.7, (start + end) / 2, groups[start], fontsize=7, va="center", color=GROUP_COLOR)
+        style: dict[str, Any] = {"fontsize": 7, "va": "center", "color": GROUP_COLOR, "parse_math": False}
+        axes.text(len(groups) + 0.7, (start + end) / 2, groups[start], **style)
 
 
 def explore_confusion(confusion: pd.DataFrame, order: np.ndarray, title: str) -> go.Figure:

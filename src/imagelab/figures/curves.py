@@ -33,7 +33,7 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -66,7 +66,7 @@ def draw_calibration(calibration: pd.DataFrame, title: str) -> Figure:
     axes.plot(calibration["confidence"], calibration["accuracy"], "o", color=COLORS[1], label="mean confidence")
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     return figure
 
 

@@ -36,11 +36,11 @@ def draw_predictions(
 def draw_grid(images: np.ndarray, captions: list[str], colors: list[str], title: str, columns: int) -> Figure:
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(1.55 * columns, 1.95 * rows + 0.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if index < len(images):
             image = images[index]
             axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(captions[index].replace("_", " "), fontsize=8, color=colors[index])
+            axes.set_title(captions[index].replace("_", " "), fontsize=8, color=colors[index], parse_math=False)
     return figure
