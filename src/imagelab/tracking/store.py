@@ -4,7 +4,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -40,7 +40,7 @@ def use_tracking_store() -> "mlflow.MlflowClient":
     import mlflow
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"{SQLITE}{quote(str(project_folder() / 'mlflow.db'))}")
+        mlflow.set_tracking_uri(f"{SQLITE}{quoted(project_folder() / 'mlflow.db')}")
     uri = mlflow.get_tracking_uri()
     try:
         if uri.startswith(("postgresql", "mysql", "mssql")):
@@ -112,7 +112,14 @@ def creating(store_uri: str) -> Any:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
+def quoted(path: Path) -> str:
+    """A path as a SQLite URI has it; no more is quoted than must be, since MLflow makes a folder of the quoted name."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
 def database_path(store_uri: str) -> Path | None:
-    """The file of a SQLite URI; None for one in memory."""
+    """The file of a SQLite URI; None for one in memory, and for what is no such URI."""
+    if not store_uri.startswith(SQLITE):
+        return None
     name = unquote(store_uri.removeprefix(SQLITE).split("?")[0])
     return Path(name).absolute() if name and ":memory:" not in name else None
