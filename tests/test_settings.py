@@ -54,6 +54,8 @@ def test_text_may_look_like_anything(note: str) -> None:
         (["--limit", "20", "--validation_fraction", "0.02"], ["limit=20", "no images are left"]),
         (["--note", "x" * 6000], ["note=xxx", "..."]),
         (["-P"], ["-P needs name=value"]),
+        (["--help", "x"], ["help=x: help takes no value"]),
+        (["--help="], ["help"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str]) -> None:
@@ -62,6 +64,12 @@ def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str])
     assert "\n" not in str(error.value)
     for words in said:
         assert words in str(error.value)
+
+
+def test_what_is_allowed_is_said_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        parsed("--resume", "abc")
+    assert str(error.value) == "resume=abc: must be an MLflow run id, 32 hexadecimal digits"
 
 
 def test_settings_are_frozen() -> None:
