@@ -63,7 +63,7 @@ def test_a_file_that_is_gone_is_not_waited_for(project: Project, tmp_path: Path)
     outbox.append("artifact", path="figures/curves.png")
     outbox.append("status", status="FAILED", timestamp=1)
     delivery = Delivery(client, run_id, tmp_path, outbox)
-    assert delivery.drain(60, lambda trouble: pytest.fail(trouble))
+    assert delivery.drain(60, pytest.fail)
     assert delivery.refused == [f"artifact: {tmp_path}/figures/curves.png is gone"]
     assert client.get_run(run_id).info.status == "FAILED"
 

@@ -1,6 +1,7 @@
 """Which tracking store is used, that it answers, and that a SQLite one is created once."""
 
 import os
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,9 +78,21 @@ def without_password(uri: str) -> str:
     from sqlalchemy.engine import make_url
 
     try:
-        return make_url(uri).render_as_string(hide_password=True)
+        url = make_url(uri)
+        return url.render_as_string(hide_password=True) if url.password else uri
     except Exception:
         return uri
+
+
+def address_of(uri: str, experiment_id: str, run_id: str) -> str:
+    """Where to look at a run: a page of the tracking server, or the command that starts one."""
+    shown = without_password(uri)
+    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    if uri.startswith("http"):
+        return f"{shown.rstrip('/')}/{page}"
+    default = database_path(uri) == Path.cwd() / "mlflow.db"
+    ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    return f"{ui}, then http://127.0.0.1:5000/{page}"
 
 
 def make_sqlite_tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
