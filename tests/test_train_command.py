@@ -211,6 +211,31 @@ def test_there_may_be_nothing_to_resume(project: Project) -> None:
     assert len(project.runs()) == 1
 
 
+def test_a_project_folder_may_have_an_odd_name(project: Project) -> None:
+    odd = Project(project.folder.rename(project.folder.with_name("my clone; é")))
+    (odd.folder / "mlflow.db").unlink()  # it names the old folder
+    command = ["mlflow", "run", ".", "--env-manager", "local", "-P", "dataset=digits", "-P", "epochs=1"]
+    code, _, errors = finish(odd.start(*command))
+    assert code == 0, errors
+    (run,) = odd.runs()
+    assert run.info.status == "FINISHED"
+    assert odd.artifacts(run.info.run_id) >= {"curves.csv", "checkpoints/best.keras"}
+    assert [path.name for path in odd.folder.parent.iterdir()] == [odd.folder.name]
+    assert "%" not in " ".join(path.name for path in odd.folder.iterdir())
+
+
+def test_mlflow_run_from_another_folder_keeps_its_runs_there(project: Project, tmp_path: Path) -> None:
+    elsewhere = Project(tmp_path / "else where")
+    elsewhere.folder.mkdir()
+    (project.folder / "mlflow.db").unlink()
+    command = ["mlflow", "run", str(project.folder), "--env-manager", "local", "-P", "dataset=digits", "-P", "epochs=1"]
+    code, _, errors = finish(elsewhere.start(*command))
+    assert code == 0, errors
+    assert [run.info.status for run in elsewhere.runs()] == ["FINISHED"]
+    assert not (project.folder / "mlflow.db").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"else where", project.folder.name}
+
+
 def test_four_first_runs_at_once(project: Project) -> None:
     (project.folder / "mlflow.db").unlink()
     command = [

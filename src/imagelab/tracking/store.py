@@ -106,7 +106,7 @@ def make_sqlite_tracking_store(store_uri: str, artifact_uri: str | None = None) 
     if artifact_uri is None and (path := database_path(store_uri)):
         artifact_uri = os.environ.get("_MLFLOW_SERVER_ARTIFACT_ROOT") or str(path.parent / "mlruns")
     with creating(store_uri):
-        return _get_sqlalchemy_store(store_uri, artifact_uri)
+        return _get_sqlalchemy_store(hardly_quoted(store_uri), artifact_uri)
 
 
 def make_sqlite_registry_store(store_uri: str) -> Any:
@@ -114,7 +114,7 @@ def make_sqlite_registry_store(store_uri: str) -> Any:
     from mlflow.tracking._model_registry.utils import _get_sqlalchemy_store
 
     with creating(store_uri):
-        return _get_sqlalchemy_store(store_uri)
+        return _get_sqlalchemy_store(hardly_quoted(store_uri))
 
 
 def creating(store_uri: str) -> Any:
@@ -123,6 +123,11 @@ def creating(store_uri: str) -> Any:
         return nullcontext()
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def hardly_quoted(store_uri: str) -> str:
+    path = database_path(store_uri)
+    return store_uri if path is None or "?" in store_uri else f"{SQLITE}{quoted(path)}"
 
 
 def quoted(path: Path) -> str:
