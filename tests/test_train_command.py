@@ -324,13 +324,28 @@ def test_a_server_that_never_comes_back_leaves_a_record_to_upload(project: Proje
 
 
 def test_mlflow_run_in_an_environment_made_by_uv(project: Project) -> None:
-    """`--env-manager uv` reads conda.yaml and installs its pins; imagelab itself is found beside MLproject."""
-    command = ["mlflow", "run", ".", "-e", "train", "--env-manager", "uv", "-P", "dataset=digits", "-P", "epochs=1"]
-    process = project.start(*command, PYTHONPATH="", MLFLOW_ENV_ROOT=str(project.folder / "envs"))
-    code, output, errors = finish(process, 540)
-    assert code == 0, errors
+    """`--env-manager uv` reads conda.yaml and installs its pins; imagelab itself is found beside MLproject.
+
+    A shell stands between `mlflow run` and our command, and dies of the interruption before it.
+    """
+
+    def start(*settings: str) -> "subprocess.Popen[str]":
+        flags = [word for setting in settings for word in ("-P", setting)]
+        command = ["mlflow", "run", ".", "-e", "train", "--env-manager", "uv", *flags]
+        return project.start(*command, PYTHONPATH="", MLFLOW_ENV_ROOT=str(project.folder / "envs"))
+
+    process = start("dataset=digits", "model=basic_ann", "epochs=20", "early_stopping_patience=0", "batch_size=8")
+    wait_until(lambda: project.epochs_done() >= 1, 500)
+    os.killpg(process.pid, signal.SIGINT)
+    _, _, errors = finish(process)
+    wait_until(lambda: project.runs()[0].info.status == "KILLED", 60)
     (run,) = project.runs()
-    assert run.info.status == "FINISHED"
+    assert f"-P resume={run.info.run_id}" in errors
+
+    code, output, errors = finish(start(f"resume={run.info.run_id}"), 300)
+    assert code == 0, errors
+    wait_until(lambda: [run.info.status for run in project.runs()] == ["FINISHED"], 30)
+    assert [step for step, _ in project.history(run.info.run_id, "val_loss")] == list(range(1, 21))
 
 
 def test_main_is_train_with_defaults_and_doctor_tells_what_is_here(project: Project) -> None:
