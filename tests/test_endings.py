@@ -228,6 +228,23 @@ def test_a_result_is_shown_even_if_the_store_has_gone(project: Project, server: 
     assert errors.splitlines()[-1].startswith("train: the tracking store has not taken everything")
 
 
+def test_ctrl_c_ends_the_waiting_for_a_store_that_has_gone(project: Project, server: Server) -> None:
+    settings = ("epochs=40", "early_stopping_patience=0", "upload_patience=500")
+    process = project.train(*settings, MLFLOW_TRACKING_URI=server.uri)
+    wait_until(lambda: project.epochs_done() >= 2)
+    server.kill()
+    while "trying for 500 s (Ctrl-C ends that)" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, _, errors = finish(process, 60)
+    assert code == 130
+    server.start()
+    command = errors.split("interrupted; go on with: ")[1].splitlines()[0].split()
+    code, output, errors = finish(project.start(*command, MLFLOW_TRACKING_URI=server.uri))
+    assert code == 0, errors
+    assert ", test accuracy " in output
+
+
 def test_the_command_to_look_at_a_run_can_be_typed_as_it_is(tmp_path: Path) -> None:
     from imagelab.tracking.store import address_of
 
