@@ -12,11 +12,17 @@ help: ## show this list
 
 setup: .venv/.ready ## make .venv from uv.lock, bytecode compiled (does nothing when it is there)
 
-.venv/.ready: uv.lock pyproject.toml
+# The commands in .venv name the folder that they were made in: in a clone that was moved they are made anew.
+MOVED := $(shell test ! -s .venv/.ready || test "$$(cat .venv/.ready)" = "$$(pwd -P)" || echo moved)
+.PHONY: moved
+moved:
+	rm -rf .venv
+
+.venv/.ready: uv.lock pyproject.toml $(MOVED)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet uv
 	VIRTUAL_ENV= .venv/bin/uv sync --frozen --compile-bytecode --quiet
-	touch $@
+	pwd -P > $@
 
 train: setup ## train a basic CNN on Fashion-MNIST; others by ARGS="-P model=deeper_cnn -P dataset=cifar100"
 	mlflow run . -e train --env-manager local $(ARGS)

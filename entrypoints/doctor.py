@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from imagelab.command import command
+from imagelab.console import show
 
 
 class DoctorSettings(BaseModel):
@@ -15,7 +16,7 @@ def doctor(settings: DoctorSettings) -> str:
     from imagelab.doctor import examine
 
     for what, found in examine():
-        print(f"{what:>22}  {found}", flush=True)
+        show(f"{what:>22}  {found}")
     return ""
 
 

@@ -13,9 +13,9 @@ class EmptyFeatureCacheSettings(BaseModel):
 
 def empty(settings: EmptyFeatureCacheSettings) -> str:
     from imagelab.features.store import empty_cache, feature_cache_folder
-    from imagelab.tracking import discard_wrapper
+    from imagelab.tracking import leave_wrapper
 
-    discard_wrapper()  # nothing of this belongs into a run
+    leave_wrapper("delete")  # nothing of this belongs into a run
     return f"{empty_cache() / 2**30:.2f} GiB freed in {feature_cache_folder()}"
 
 

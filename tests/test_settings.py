@@ -63,6 +63,8 @@ def test_text_may_look_like_anything(note: str) -> None:
         ),
         (["--model", "vgg16", "--image_size", "31"], ["image_size=31", ">= 32"]),
         (["--model", "vgg16", "--head", "deep"], ["head=deep", "linear, wide, mlp"]),
+        (["--help", "x"], ["help=x: help takes no value"]),
+        (["--help="], ["help"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str]) -> None:
@@ -71,6 +73,12 @@ def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str])
     assert "\n" not in str(error.value)
     for words in said:
         assert words in str(error.value)
+
+
+def test_what_is_allowed_is_said_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        parsed("--resume", "abc")
+    assert str(error.value) == "resume=abc: must be an MLflow run id, 32 hexadecimal digits"
 
 
 def test_settings_are_frozen() -> None:

@@ -111,13 +111,12 @@ def test_mlflow_run_with_odd_values(project: Project) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["epoch=3", "learning_rate=-1"])
-def test_mlflow_run_with_a_wrong_setting_leaves_no_run_running(project: Project, wrong: str) -> None:
+def test_mlflow_run_with_a_wrong_setting_leaves_no_run(project: Project, wrong: str) -> None:
     command = ["mlflow", "run", ".", "--env-manager", "local", "-P", "dataset=digits", "-P", wrong]
     code, _, errors = finish(project.start(*command))
     assert code != 0
     assert sum(line.startswith("train: ") for line in errors.splitlines()) == 1
-    (run,) = project.runs()
-    assert run.info.status == "FAILED"
+    wait_until(lambda: project.runs() == [], 30)
 
 
 def test_mlflow_refuses_repeated_settings(project: Project) -> None:
@@ -212,6 +211,31 @@ def test_there_may_be_nothing_to_resume(project: Project) -> None:
     assert len(project.runs()) == 1
 
 
+def test_a_project_folder_may_have_an_odd_name(project: Project) -> None:
+    odd = Project(project.folder.rename(project.folder.with_name("my clone; é")))
+    (odd.folder / "mlflow.db").unlink()  # it names the old folder
+    command = ["mlflow", "run", ".", "--env-manager", "local", "-P", "dataset=digits", "-P", "epochs=1"]
+    code, _, errors = finish(odd.start(*command))
+    assert code == 0, errors
+    (run,) = odd.runs()
+    assert run.info.status == "FINISHED"
+    assert odd.artifacts(run.info.run_id) >= {"curves.csv", "checkpoints/best.keras"}
+    assert [path.name for path in odd.folder.parent.iterdir()] == [odd.folder.name]
+    assert "%" not in " ".join(path.name for path in odd.folder.iterdir())
+
+
+def test_mlflow_run_from_another_folder_keeps_its_runs_there(project: Project, tmp_path: Path) -> None:
+    elsewhere = Project(tmp_path / "else where")
+    elsewhere.folder.mkdir()
+    (project.folder / "mlflow.db").unlink()
+    command = ["mlflow", "run", str(project.folder), "--env-manager", "local", "-P", "dataset=digits", "-P", "epochs=1"]
+    code, _, errors = finish(elsewhere.start(*command))
+    assert code == 0, errors
+    assert [run.info.status for run in elsewhere.runs()] == ["FINISHED"]
+    assert not (project.folder / "mlflow.db").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"else where", project.folder.name}
+
+
 def test_four_first_runs_at_once(project: Project) -> None:
     (project.folder / "mlflow.db").unlink()
     command = [
@@ -300,13 +324,28 @@ def test_a_server_that_never_comes_back_leaves_a_record_to_upload(project: Proje
 
 
 def test_mlflow_run_in_an_environment_made_by_uv(project: Project) -> None:
-    """`--env-manager uv` reads conda.yaml and installs its pins; imagelab itself is found beside MLproject."""
-    command = ["mlflow", "run", ".", "-e", "train", "--env-manager", "uv", "-P", "dataset=digits", "-P", "epochs=1"]
-    process = project.start(*command, PYTHONPATH="", MLFLOW_ENV_ROOT=str(project.folder / "envs"))
-    code, output, errors = finish(process, 540)
-    assert code == 0, errors
+    """`--env-manager uv` reads conda.yaml and installs its pins; imagelab itself is found beside MLproject.
+
+    A shell stands between `mlflow run` and our command, and dies of the interruption before it.
+    """
+
+    def start(*settings: str) -> "subprocess.Popen[str]":
+        flags = [word for setting in settings for word in ("-P", setting)]
+        command = ["mlflow", "run", ".", "-e", "train", "--env-manager", "uv", *flags]
+        return project.start(*command, PYTHONPATH="", MLFLOW_ENV_ROOT=str(project.folder / "envs"))
+
+    process = start("dataset=digits", "model=basic_ann", "epochs=20", "early_stopping_patience=0", "batch_size=8")
+    wait_until(lambda: project.epochs_done() >= 1, 500)
+    os.killpg(process.pid, signal.SIGINT)
+    _, _, errors = finish(process)
+    wait_until(lambda: project.runs()[0].info.status == "KILLED", 60)
     (run,) = project.runs()
-    assert run.info.status == "FINISHED"
+    assert f"-P resume={run.info.run_id}" in errors
+
+    code, output, errors = finish(start(f"resume={run.info.run_id}"), 300)
+    assert code == 0, errors
+    wait_until(lambda: [run.info.status for run in project.runs()] == ["FINISHED"], 30)
+    assert [step for step, _ in project.history(run.info.run_id, "val_loss")] == list(range(1, 21))
 
 
 def test_main_is_train_with_defaults_and_doctor_tells_what_is_here(project: Project) -> None:

@@ -1,7 +1,24 @@
 """What a command says to the person who waits: standard error, so that results on standard output can be piped."""
 
+import os
 import sys
+from typing import TextIO
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    write(line, sys.stderr)
+
+
+def show(line: str) -> None:
+    """Print a result, on standard output."""
+    write(line, sys.stdout)
+
+
+def write(line: str, stream: TextIO) -> None:
+    """Print a line at once. That nobody reads any more (`| head -1`) is no reason to fail: then nothing is said."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

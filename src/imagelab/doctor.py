@@ -11,7 +11,7 @@ import psutil
 
 from imagelab.errors import ImagelabError
 from imagelab.quiet import start_keras
-from imagelab.tracking import RESUME, discard_wrapper, unattended_runs, use_tracking_store, without_password
+from imagelab.tracking import RESUME, leave_wrapper, unattended_runs, use_tracking_store, without_password
 
 Finding = tuple[str, str]
 
@@ -107,7 +107,7 @@ def store() -> Iterator[Finding]:
     except ImagelabError as error:
         yield "tracking store", f"{PROBLEM}{error}"
         return
-    discard_wrapper()  # a look around is no run
+    leave_wrapper("delete")  # a look around is no run
     yield "tracking store", f"{without_password(client.tracking_uri)} answers"
     try:
         client.search_registered_models(max_results=1)

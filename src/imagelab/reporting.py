@@ -44,7 +44,10 @@ class Result:
 
 def result_of(run: Run) -> Result:
     """The result that a completed training has left behind."""
-    return Result(**json.loads((run.folder / "result.json").read_text()), run_id=run.run_id, address=run.address)
+    known = json.loads((run.folder / "result.json").read_text())
+    result = Result(**known, run_id=run.run_id, address=run.address)
+    run.conclusion = str(result)
+    return result
 
 
 def report_data(run: Run, dataset: "Dataset", fitted: "Split", validated: "Split") -> None:

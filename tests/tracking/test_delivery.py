@@ -56,6 +56,18 @@ def test_what_is_refused_is_told_and_the_rest_goes_on(project: Project, tmp_path
     assert data.tags["phase"] == "train"
 
 
+def test_a_file_that_is_gone_is_not_waited_for(project: Project, tmp_path: Path) -> None:
+    client = mlflow.MlflowClient(project.uri)
+    run_id = client.create_run("0").info.run_id
+    outbox = Outbox(tmp_path)
+    outbox.append("artifact", path="figures/curves.png")
+    outbox.append("status", status="FAILED", timestamp=1)
+    delivery = Delivery(client, run_id, tmp_path, outbox)
+    assert delivery.drain(60, pytest.fail)
+    assert delivery.refused == [f"artifact: {tmp_path}/figures/curves.png is gone"]
+    assert client.get_run(run_id).info.status == "FAILED"
+
+
 def test_trouble_that_stays_is_not_waited_for_longer_than_asked(project: Project, tmp_path: Path) -> None:
     done, delivery, _ = deliver(project, tmp_path, *[OSError("away")] * 1000, patience=0.5)
     assert not done

@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,54 @@ def test_an_interruption_while_writing_loses_nothing(tmp_path: Path, monkeypatch
     box.append("tags", values={"b": "2"})
     box.mark_delivered()
     assert [entry["values"] for entry in Outbox(tmp_path).pending()] == [{"b": "2"}]
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from imagelab.tracking.outbox import Outbox
+
+def largest_file(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+box = Outbox(Path(sys.argv[1]))
+box.append("tags", values={"a": "1"})
+largest_file(box.size + 20)
+try:
+    box.append("tags", values={"b": "2"})
+except OSError:
+    print("refused", len(box.pending()))
+largest_file(resource.RLIM_INFINITY)
+box.append("tags", values={"c": "3"})
+"""
+
+
+def test_a_full_disk_tears_no_line_and_what_it_refused_is_saved_later(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused 2\n"  # delivered all the same
+    assert [entry["values"] for entry in Outbox(tmp_path).pending()] == [{"a": "1"}, {"b": "2"}, {"c": "3"}]
+
+
+def test_a_folder_that_is_gone_stops_neither_delivery_nor_later_entries(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    box.append("tags", values={"a": "1"})
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(OSError):
+        box.append("tags", values={"b": "2"})
+    box.mark_delivered()
+    assert [entry["values"] for entry in box.pending()] == [{"b": "2"}]
+
+
+def test_an_unreadable_line_keeps_its_place(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    for number in range(3):
+        box.append("tags", values={"number": str(number)})
+    lines = box.path.read_text().splitlines()
+    box.path.write_text("\n".join([lines[0], lines[1][:5] + lines[1], lines[2], ""]))
+    Outbox(tmp_path).mark_delivered()
+    assert [entry["kind"] for entry in Outbox(tmp_path).pending()] == ["damaged", "tags"]
 
 
 @pytest.mark.parametrize("content", ["", "x", "99"])

@@ -34,6 +34,25 @@ def test_a_uri_that_is_set_is_used_untouched(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize("name", ["my clone; é", "what?"])
+def test_a_project_folder_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "MLproject").touch()
+    monkeypatch.chdir(folder)
+    use_tracking_store().create_run("0")
+    assert (folder / "mlflow.db").exists()
+    if "?" not in name:  # MLflow itself makes a folder of the quoted name
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_malformed_uri_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite://x.db")
+    with pytest.raises(TrackingError, match="sqlite://x.db does not answer"):
+        use_tracking_store()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("opener", [CREATE, "import mlflow; mlflow.MlflowClient().create_run('0')"])
 def test_four_first_commands_at_once_make_one_database(tmp_path: Path, opener: str) -> None:
     """Ours and MLflow's own: `mlflow run` opens the store before our code runs."""

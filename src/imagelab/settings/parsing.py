@@ -47,9 +47,10 @@ def validate(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
         if first["type"] == "extra_forbidden":
             _refuse_unknown(name, list(kind.model_fields))
         reason = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        allowed = describe_allowed(kind.model_fields[name])
         message = f"{name}={given}: {reason[0].lower()}{reason[1:]}"
-        raise SettingsError(message + (f" (allowed: {allowed})" if allowed not in message else "")) from None
+        if first["type"] != "value_error":  # pydantic's words, not ours, which say themselves what is allowed
+            message += f" (allowed: {describe_allowed(kind.model_fields[name])})"
+        raise SettingsError(message) from None
 
 
 def shortened(value: Any) -> str:
@@ -90,12 +91,23 @@ def _joined(arguments: Sequence[str]) -> list[str]:
             if "=" not in pair:
                 raise SettingsError(f"-P needs name=value, not {pair!r}")
             joined.append(f"--{pair}")
-        elif word.startswith("--") and "=" not in word and word != "--help":
+        elif word == "--help":
+            _refuse_value(next(words, "--"))
+            joined.append(word)
+        elif word.startswith("--") and "=" not in word:
             value = next(words, None)
             joined.append(word if value is None else f"{word}={value}")
         else:
             joined.append(word)
     return joined
+
+
+def _refuse_value(word: str) -> None:
+    """`-P help=x` of `mlflow run` arrives as `--help x`: it would be a run that trains nothing."""
+    if not word.startswith("-"):
+        raise SettingsError(
+            f"help={word}: help takes no value; see every setting by: python -m entrypoints.train --help"
+        )
 
 
 def _refuse_unknown(word: str, known: list[str]) -> NoReturn:

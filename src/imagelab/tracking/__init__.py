@@ -12,14 +12,17 @@ Everything goes through an outbox on disk (`outbox.py`), which a thread delivers
 never waits for the store and a store that goes away loses nothing.
 """
 
-from imagelab.tracking.lifecycle import discard_wrapper, tracked_run, unattended_runs
+from imagelab.tracking.afterwards import end_with_mlflow_run, leave_wrapper
+from imagelab.tracking.lifecycle import tracked_run
+from imagelab.tracking.resuming import unattended_runs
 from imagelab.tracking.run import RESUME, Run
 from imagelab.tracking.store import project_folder, runs_folder, use_tracking_store, without_password
 
 __all__ = [
     "RESUME",
     "Run",
-    "discard_wrapper",
+    "end_with_mlflow_run",
+    "leave_wrapper",
     "project_folder",
     "runs_folder",
     "tracked_run",

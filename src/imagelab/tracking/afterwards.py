@@ -1,15 +1,20 @@
-"""The last word on a run that `mlflow run` has opened.
+"""The `mlflow run` above this process, and the last word on the run that it has opened.
 
 When its child ends, `mlflow run` marks the run FINISHED or FAILED whatever the child has said of it (MLflow 3.17
 compares the name of a status with numbers). So what must hold afterwards is done by a small process that waits:
 
-    python -m imagelab.tracking.afterwards PID_OF_MLFLOW_RUN (KILLED | delete) RUN_ID
+    python -m imagelab.tracking.afterwards PID_OF_MLFLOW_RUN (KILLED | FINISHED | delete) RUN_ID
 """
 
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,18 +23,42 @@ LONGEST_WAIT = 600  # seconds
 
 
 def after_mlflow_run(wish: str, run_id: str) -> None:
-    """Let `run_id` be KILLED, or deleted ("delete"), once the `mlflow run` above this process has ended."""
-    command = [sys.executable, "-m", __name__, str(mlflow_run_above()), wish, run_id]
+    """Let `run_id` have the status `wish`, or be deleted ("delete"), once the `mlflow run` above has ended."""
+    command = [sys.executable, "-m", __name__, str(mlflow_run_above()[1].pid), wish, run_id]
     nowhere = subprocess.DEVNULL
     source = str(Path(__file__).parents[2])  # where the environment is made by conda or uv, imagelab is not installed
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
     subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True, env=env)
 
 
-def mlflow_run_above() -> int:
-    """The process id of the nearest ancestor that is MLflow; the parent's where none is to be seen."""
-    above = psutil.Process().parents()
-    return next((process.pid for process in above if is_mlflow(process)), above[0].pid)
+def leave_wrapper(wish: str) -> None:
+    """Say what becomes of the run that `mlflow run` has opened for a command that works on another one, or on none."""
+    if run_id := os.environ.pop("MLFLOW_RUN_ID", None):
+        after_mlflow_run(wish, run_id)
+
+
+def end_with_mlflow_run(end: Callable[[], None]) -> None:
+    """Call `end` in a thread when the `mlflow run` above dies: its child would go on, and nobody would know.
+
+    Linux can do this by itself (PR_SET_PDEATHSIG), but for a parent only: with uv or conda a shell is in between.
+    """
+    child, above = mlflow_run_above()
+    if is_mlflow(above):
+        threading.Thread(target=watch, args=(child, above.pid, end), name="imagelab-watch", daemon=True).start()
+
+
+def watch(child: psutil.Process, above: int, end: Callable[[], None]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        while child.ppid() == above:
+            time.sleep(0.5)
+    end()
+
+
+@cache  # a later look would not find an `mlflow run` that has died
+def mlflow_run_above() -> tuple[psutil.Process, psutil.Process]:
+    """The child on the way to here and the nearest ancestor that is `mlflow run`; else this process and its parent."""
+    chain = [psutil.Process(), *psutil.Process().parents()]
+    return next(((child, above) for child, above in pairwise(chain) if is_mlflow(above)), (chain[0], chain[1]))
 
 
 def is_mlflow(process: psutil.Process) -> bool:

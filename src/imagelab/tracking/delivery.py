@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from imagelab.errors import TrackingError
 from imagelab.tracking.outbox import Entry, Outbox
 from imagelab.tracking.store import reason_of
 
@@ -28,7 +29,7 @@ class Delivery:
     """The thread that delivers one run's outbox.
 
     Attributes:
-        trouble: why the newest attempt failed; None while all is well.
+        trouble: why the newest attempt failed; None while the store answers.
         refused: what the store will never take, in words.
     """
 
@@ -36,17 +37,15 @@ class Delivery:
         self.client, self.run_id, self.folder, self.outbox = client, run_id, folder, outbox
         self.trouble: str | None = None
         self.refused: list[str] = []
-        self.closing = threading.Event()
+        self.closing, self.ended = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self.deliver, name="imagelab-delivery", daemon=True)
         self.thread.start()
 
     def deliver(self) -> None:
         pause = 0.5
-        while True:
+        while not self.ended.is_set():
             pending = self.outbox.pending()
             if not pending:
-                if self.closing.is_set():
-                    return
                 self.outbox.wait_for_change(0.5)
                 continue
             try:
@@ -54,22 +53,21 @@ class Delivery:
                 self.outbox.mark_delivered()
                 self.trouble, pause = None, 0.5
             except Exception as error:
-                self.trouble = reason_of(error)
                 if may_pass(error):
+                    self.trouble = reason_of(error)
                     self.closing.wait(pause) if not self.closing.is_set() else time.sleep(min(pause, 2))
                     pause = min(2 * pause, LONGEST_PAUSE)
                 else:
-                    self.refused.append(f"{pending[0]['kind']}: {self.trouble}")
+                    self.refused.append(f"{pending[0]['kind']}: {reason_of(error)}")
                     self.outbox.mark_delivered()
+                    self.trouble = None
 
     def drain(self, patience: float, on_waiting: Callable[[str], None]) -> bool:
         """Wait until everything is delivered, at most `patience` seconds while the store is in trouble."""
         self.closing.set()
-        with self.outbox.changed:
-            self.outbox.changed.notify_all()
         troubled_since = None
-        while self.thread.is_alive():
-            self.thread.join(0.2)
+        while self.thread.is_alive() and self.outbox.pending():
+            time.sleep(0.05)
             if self.trouble is None:
                 troubled_since = None
             elif troubled_since is None:
@@ -78,6 +76,10 @@ class Delivery:
             elif time.monotonic() - troubled_since > patience:
                 return False
         return not self.outbox.pending()
+
+    def end(self) -> None:
+        """Deliver nothing more; what is pending stays on disk."""
+        self.ended.set()
 
     def deliver_metrics(self, entry: Entry) -> None:
         metrics = [Metric(key, value, entry["timestamp"], entry["step"]) for key, value in entry["values"].items()]
@@ -100,14 +102,21 @@ class Delivery:
         ]
         self.client.log_inputs(self.run_id, datasets=inputs)
 
+    def deliver_missing_tags(self, entry: Entry) -> None:
+        known = self.client.get_run(self.run_id).data.tags
+        for key in entry["keys"]:
+            if key in known:
+                self.client.delete_tag(self.run_id, key)
+
     def deliver_artifact(self, entry: Entry) -> None:
-        path = self.folder / entry["path"]
+        path = self.existing(entry["path"])
         folder = Path(entry["path"]).parent.as_posix()
         self.client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
 
     def deliver_model(self, entry: Entry) -> None:
         from imagelab.tracking.model import log_model_once
 
+        self.existing(entry["path"])
         log_model_once(self.client, self.run_id, self.folder, entry)
 
     def deliver_status(self, entry: Entry) -> None:
@@ -115,6 +124,16 @@ class Delivery:
             self.client.update_run(self.run_id, status="RUNNING")
         else:
             self.client.set_terminated(self.run_id, entry["status"], entry["timestamp"])
+
+    def deliver_damaged(self, entry: Entry) -> None:
+        raise TrackingError(f"line {entry['line']} of {self.outbox.path} cannot be read")
+
+    def existing(self, name: str) -> Path:
+        """A file to deliver. One that is gone, unlike a store that is away, will not come back."""
+        path = self.folder / name
+        if not path.exists():
+            raise TrackingError(f"{path} is gone")
+        return path
 
 
 def may_pass(error: Exception) -> bool:
@@ -128,8 +147,10 @@ DELIVER: dict[str, Callable[[Delivery, Any], None]] = {
     "metrics": Delivery.deliver_metrics,
     "params": Delivery.deliver_params,
     "tags": Delivery.deliver_tags,
+    "missing tags": Delivery.deliver_missing_tags,
     "inputs": Delivery.deliver_inputs,
     "artifact": Delivery.deliver_artifact,
     "model": Delivery.deliver_model,
     "status": Delivery.deliver_status,
+    "damaged": Delivery.deliver_damaged,
 }

@@ -1,4 +1,4 @@
-"""How a run begins and ends: opened, interrupted, failed, resumed, found dead, finished."""
+"""How a run begins and ends: opened, resumed, finished, interrupted, failed (`resuming.py` finds it again)."""
 
 import json
 import os
@@ -6,23 +6,18 @@ import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from imagelab.console import say
-from imagelab.errors import ImagelabError, Interrupted, SettingsError, TrackingError
+from imagelab.errors import ImagelabError, Interrupted, TrackingError
 from imagelab.tracking.afterwards import after_mlflow_run
-from imagelab.tracking.outbox import Outbox
 from imagelab.tracking.provenance import uncommitted_changes
+from imagelab.tracking.resuming import close_stale_runs, make_folder, resume_run, this_process
 from imagelab.tracking.run import RESUME, Run
-from imagelab.tracking.store import project_folder, reason_of, runs_folder, use_tracking_store
+from imagelab.tracking.store import project_folder, use_tracking_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-MAY_CHANGE = ("upload_patience", "data_dir")  # in a resumed run: they change nothing that it finds
 
 
 @contextmanager
@@ -43,66 +38,51 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
     close_stale_runs(client)
     run = resume_run(client, resume, given) if resume else open_run(client, settings)
     try:
-        if run.outbox.last("params") is None:
-            log_beginning(run)
-        run.system_metrics.start()
+        begin(run, resumed=resume is not None)
         yield run
-        if not run.is_recorded:
-            run.log_status("FINISHED")
+        if not run.is_finished:
+            log_end(run, "FINISHED")
+        finish(run)
     except Interrupted as signal:
         end_interrupted(run, signal)
         raise
     except BaseException as error:
-        end_failed(run, error)
+        if not run.is_finished:
+            end_failed(run, error)
+        elif run.conclusion:
+            say(run.conclusion)
         raise
-    run.finish()
-
-
-def end_interrupted(run: Run, signal: Interrupted) -> None:
-    """Say KILLED before anything that takes time: whoever interrupts may do so twice."""
-    run.log_tags(interrupted_by=str(signal))
-    run.log_status("KILLED")
-    say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
-    if run.wrapped:
-        after_mlflow_run("KILLED", run.run_id)
-    run.log_checkpoints()
-    finish_quietly(run)
-
-
-def end_failed(run: Run, error: BaseException) -> None:
-    run.log_tags(failure=f"{type(error).__name__}: {error}"[:5000])
-    if not isinstance(error, ImagelabError):
-        run.log_text("failure.txt", traceback.format_exc())
-    run.log_status("FAILED")
-    finish_quietly(run)
-
-
-def finish_quietly(run: Run) -> None:
-    """End a run for a reason that matters more than trouble with the store."""
-    try:
-        run.finish()
-    except TrackingError as error:
-        say(str(error))
 
 
 def open_run(client: "MlflowClient", settings: Mapping[str, Any]) -> Run:
-    """A new run, or the one that `mlflow run` has opened for this process."""
+    """A new run, or the one that `mlflow run` has opened for this process; not left open where it cannot be begun."""
     from mlflow.tracking.context import registry
 
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    wrapped = run_id is not None
-    if run_id is None:
-        run_id = client.create_run(experiment_id(client), tags=registry.resolve_tags()).info.run_id
-    folder = runs_folder() / run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = lock_run(folder)
-    (folder / "settings.json").write_text(json.dumps(dict(settings), indent=2))
-    run = Run(client, run_id, lock, dict(settings))
-    run.wrapped = wrapped
+    wrapper = os.environ.get("MLFLOW_RUN_ID")
+    run_id = wrapper or client.create_run(experiment_id(client), tags=registry.resolve_tags()).info.run_id
+    try:
+        run = Run(client, run_id, make_folder(run_id, settings), dict(settings))
+        run.wrapped = os.environ.pop("MLFLOW_RUN_ID", None) is not None
+    except BaseException as error:
+        if not wrapper:
+            client.set_terminated(run_id, "KILLED" if isinstance(error, Interrupted) else "FAILED")
+        raise
     return run
 
 
-def log_beginning(run: Run) -> None:
+def begin(run: Run, resumed: bool) -> None:
+    """Log who works on the run now, and what it is about if that is not logged yet."""
+    run.log_tags(**this_process())
+    if resumed:
+        run.log_missing_tags("failure", "interrupted_by")
+        if not run.is_recorded:
+            run.log_status("RUNNING")
+    if run.outbox.last("params") is None:
+        log_settings(run)
+    run.system_metrics.start()
+
+
+def log_settings(run: Run) -> None:
     given = {key: value for key, value in run.settings.items() if key != "resume"}
     run.log_params(given)
     run.log_text("settings.json", json.dumps(given, indent=2))
@@ -124,89 +104,99 @@ def experiment_id(client: "MlflowClient") -> str:
     return experiment.experiment_id if experiment else client.create_experiment(name)
 
 
-def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any]) -> Run:
-    """Go on with an interrupted run, from its folder here or from what it has left in the store."""
-    folder = runs_folder() / run_id
-    refuse_what_cannot_be_resumed(client, run_id, folder)
-    if not (folder / "settings.json").exists():
-        fetch_interrupted(client, run_id, folder)
-    lock = lock_run(folder)
-    settings = json.loads((folder / "settings.json").read_text())
-    for name, value in given.items():
-        if name not in MAY_CHANGE and settings.get(name) != value:
-            reason = f"run {run_id} goes on with its own settings, among them {name}={settings.get(name)}"
-            raise SettingsError(f"{name}={value}: {reason}; leave {name} out, or start a new run without resume")
-    settings |= {name: value for name, value in given.items() if name in MAY_CHANGE}
-    discard_wrapper(run_id)
-    run = Run(client, run_id, lock, settings)
+def end_interrupted(run: Run, signal: Interrupted) -> None:
+    """Say KILLED before anything that takes time: whoever interrupts may do so twice."""
+    if run.is_finished and not run.outbox.pending():  # the store knows: too late to be KILLED
+        say(f"\ninterrupted, but complete: {run.conclusion}")
+    else:
+        log_end(run, "KILLED", interrupted_by=str(signal))
+        say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
+    if run.wrapped:
+        after_mlflow_run("FINISHED" if run.is_finished else "KILLED", run.run_id)
     if not run.is_recorded:
-        run.log_status("RUNNING")
-    return run
+        with suppress(OSError):
+            run.log_checkpoints()
+    finish_quietly(run, patience=0 if run.is_recorded else None)
 
 
-def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Raise a SettingsError where the store has no such run, or it is finished, or is under way on another machine."""
-    from mlflow.exceptions import MlflowException
+def end_failed(run: Run, error: BaseException) -> None:
+    reason = f"{type(error).__name__}: {error}"
+    with suppress(OSError):
+        if not isinstance(error, ImagelabError):
+            run.log_text("failure.txt", traceback.format_exc())
+    log_end(run, "FAILED", failure=reason[:5000])
+    if isinstance(error, OSError) and run.is_resumable:
+        error.add_note(f"when that is mended, go on with: {RESUME.format(run_id=run.run_id)}")
+    finish_quietly(run)
 
+
+def log_end(run: Run, status: str, **tags: str) -> None:
+    """Log the last word; a disk that does not take it any more keeps it from no store (see `Outbox.append`)."""
+    with suppress(OSError):
+        run.log_tags(**tags)
+    with suppress(OSError):
+        run.log_status(status)
+
+
+def finish(run: Run, patience: float | None = None) -> None:
+    """Wait until the store knows everything that was logged, the status last.
+
+    Args:
+        patience: seconds to wait for a store that does not answer; None: the setting upload_patience.
+
+    Raises:
+        TrackingError: the store has not taken everything; it is kept on disk, and the message says how to go on.
+    """
+    run.system_metrics.finish()
+    delivered = wait_for_delivery(run, patience)
+    if delivered and not run.delivery.refused and not (run.is_worth_keeping or run.is_resumable):
+        remove_folder(run)
+    run.delivery.end()
+    run.lock.release()
+    if not delivered:
+        upload = "upload it with" if run.is_recorded else "it is uploaded when the run is resumed"
+        raise TrackingError(
+            f"the tracking store has not taken everything ({run.delivery.trouble or 'delivery broke off'}); the run's "
+            f"record is kept in {run.folder}; when the store is back, {upload}: {RESUME.format(run_id=run.run_id)}"
+        )
+    if run.delivery.refused:
+        raise TrackingError(
+            f"the tracking store refused part of run {run.run_id} ({'; '.join(run.delivery.refused[:3])}); "
+            f"the files are kept in {run.folder}"
+        )
+
+
+def wait_for_delivery(run: Run, patience: float | None) -> bool:
+    patience = float(run.settings.get("upload_patience", 0)) if patience is None else patience
+
+    def tell(trouble: str) -> None:
+        if patience:
+            say(f"the tracking store does not answer ({trouble}); trying for {patience:g} s (Ctrl-C ends that)")
+
+    return run.delivery.drain(patience, tell)
+
+
+def remove_folder(run: Run) -> None:
+    with suppress(OSError):
+        (run.folder / "settings.json").unlink()  # first: without it the folder is no run to others
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def finish_quietly(run: Run, patience: float | None = None) -> None:
+    """End a run for a reason that matters more than trouble with the store."""
     try:
-        status = client.get_run(run_id).info.status
-    except MlflowException as error:
-        raise SettingsError(f"resume={run_id}: the tracking store has no such run ({reason_of(error)})") from error
-    if status == "FINISHED" and not (folder.exists() and Outbox(folder).pending()):
-        raise SettingsError(f"resume={run_id}: that run is finished; there is nothing to go on with")
-    if status == "RUNNING" and not folder.exists():
-        raise SettingsError(f"resume={run_id}: that run is under way on another machine")
+        finish(run, patience)
+    except TrackingError as error:
+        say(str(error))
+    except Interrupted:
+        abandon(run)
 
 
-def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Make a run's folder from its artifacts, for a run that was interrupted on another machine."""
-    part = folder.with_name(f"part-{run_id}")
-    part.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in ("settings.json", "checkpoints"):
-            client.download_artifacts(run_id, name, str(part))
-    except Exception as error:
-        shutil.rmtree(part, ignore_errors=True)
-        reason = f"that run has left no checkpoints, neither in {runs_folder()} nor in the tracking store"
-        raise SettingsError(f"resume={run_id}: {reason} ({reason_of(error)})") from error
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
-
-
-def lock_run(folder: Path) -> FileLock:
-    lock = FileLock(folder / "run.lock")
-    try:
-        lock.acquire(timeout=5)  # another command may be looking whether the run is alive
-    except Timeout:
-        raise SettingsError(f"resume={folder.name}: another process is working on that run") from None
-    return lock
-
-
-def discard_wrapper(run_id: str | None = None) -> None:
-    """Delete the empty run that `mlflow run` has opened only to start a command that works on another one or none."""
-    wrapper = os.environ.pop("MLFLOW_RUN_ID", None)
-    if wrapper and wrapper != run_id:
-        after_mlflow_run("delete", wrapper)
-
-
-def unattended_runs() -> Iterator[Path]:
-    """Folders of runs that no process works on; each is locked while the caller looks at it."""
-    for settings in sorted(runs_folder().glob("*/settings.json")):
-        folder = settings.parent
-        with suppress(Timeout, OSError), FileLock(folder / "run.lock").acquire(blocking=False):
-            if settings.exists():
-                yield folder
-            else:  # it was finished and removed in this moment; the lock has made its folder anew
-                shutil.rmtree(folder)
-
-
-def close_stale_runs(client: "MlflowClient") -> None:
-    """Mark runs whose process died without a word (kill -9, power) KILLED, and say how to go on."""
-    from mlflow.exceptions import MlflowException
-
-    for folder in unattended_runs():
-        with suppress(MlflowException):  # a run of another tracking store
-            if client.get_run(folder.name).info.status == "RUNNING":
-                client.set_tag(folder.name, "interrupted_by", "the end of its process")
-                client.set_terminated(folder.name, "KILLED")
-                say(f"run {folder.name} was cut off; go on with: {RESUME.format(run_id=folder.name)}")
+def abandon(run: Run) -> None:
+    """Deliver nothing more but how the run has ended, if the store takes that at once."""
+    run.delivery.end()
+    say(f"not waiting for the rest of the delivery: it is kept in {run.folder} for the command above")
+    if run.outbox.pending() and run.delivery.trouble is None:
+        with suppress(Exception):
+            run.client.set_terminated(run.run_id, run.statuses[-1])
+    run.lock.release()

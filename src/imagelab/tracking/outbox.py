@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,32 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.path, self.cursor_path = folder / "outbox.jsonl", folder / "outbox.delivered"
         self.changed = threading.Condition()
-        self.entries = read_lines(self.path)
+        self.entries, self.size = read_lines(self.path)
+        self.saved = len(self.entries)
         self.delivered = min(read_number(self.cursor_path), len(self.entries))
 
     def append(self, kind: str, **content: Any) -> None:
-        """Put an entry at the end; on return it is on disk."""
-        entry = {"kind": kind, **content}
-        with self.changed, self.path.open("a") as file:
-            try:
-                file.write(f"{json.dumps(entry)}\n")
-                file.flush()
-            finally:  # an interruption may come here; the line is there all the same
-                self.entries.append(entry)
-                self.changed.notify_all()
+        """Put an entry at the end; on return it is on disk.
+
+        Raises:
+            OSError: the disk does not take it. It is delivered all the same, and saved with the next entry.
+        """
+        with self.changed:
+            self.entries.append({"kind": kind, **content})
+            self.changed.notify_all()
+            self.save()
+
+    def save(self) -> None:
+        """Write what is not on disk yet, behind what is known to be: half a line, left by a failure, is overwritten."""
+        count = len(self.entries)
+        lines = "".join(f"{json.dumps(entry)}\n" for entry in self.entries[self.saved :]).encode()
+        with self.path.open("r+b" if self.size else "wb") as file:
+            file.seek(self.size)
+            file.write(lines)
+            file.truncate()
+            file.flush()
             os.fsync(file.fileno())
+        self.saved, self.size = count, self.size + len(lines)
 
     def pending(self) -> list[Entry]:
         """The entries that the store has not taken yet."""
@@ -39,9 +52,10 @@ class Outbox:
         """The store has taken the first pending entry. (Losing this mark repeats an entry, which is harmless.)"""
         with self.changed:
             self.delivered += 1
-            part = self.cursor_path.with_name("part-delivered")
-            part.write_text(str(self.delivered))
-            part.replace(self.cursor_path)
+            with suppress(OSError):
+                part = self.cursor_path.with_name("part-delivered")
+                part.write_text(str(self.delivered))
+                part.replace(self.cursor_path)
             self.changed.notify_all()
 
     def wait_for_change(self, seconds: float) -> None:
@@ -53,13 +67,20 @@ class Outbox:
         return next((entry for entry in reversed(self.entries) if entry["kind"] == kind), None)
 
 
-def read_lines(path: Path) -> list[Entry]:
-    """The entries of the file; a line torn by a power cut is cut off, so that the next one begins on its own."""
+def read_lines(path: Path) -> tuple[list[Entry], int]:
+    """The entries of the file, and the bytes that they take: a torn line at the end, as a power cut leaves, is none."""
     content = path.read_bytes() if path.exists() else b""
-    whole, newline, torn = content.rpartition(b"\n")
-    if torn:
-        os.truncate(path, len(whole) + len(newline))
-    return [json.loads(line) for line in whole.splitlines()]
+    whole, newline, _ = content.rpartition(b"\n")
+    lines = whole.splitlines()
+    return [read_line(line, number) for number, line in enumerate(lines, 1)], len(whole) + len(newline)
+
+
+def read_line(line: bytes, number: int) -> Entry:
+    """One entry; a line that a damaged disk has made unreadable keeps its place, since the cursor counts them."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {"kind": "damaged", "line": number}
 
 
 def read_number(path: Path) -> int:

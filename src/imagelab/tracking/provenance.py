@@ -9,7 +9,7 @@ def uncommitted_changes(folder: Path) -> str | None:
 
     MLflow's own context records the commit itself.
     """
-    diff = git(folder, "diff", "HEAD")
+    diff = git(folder, "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD")
     untracked = git(folder, "ls-files", "--others", "--exclude-standard")
     if not diff and not untracked:
         return None

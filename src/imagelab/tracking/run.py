@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from imagelab.console import say
-from imagelab.errors import Interrupted, TrackingError
+from imagelab.files import write_durably
 from imagelab.tracking.outbox import Outbox
-from imagelab.tracking.store import database_path, runs_folder, without_password
+from imagelab.tracking.store import address_of, runs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +38,7 @@ class Run:
         settings: what it was started with, completed by the recipe, as plain values.
         resumed: whether an earlier process has worked on it.
         wrapped: whether `mlflow run` has opened it and will end it after this process.
+        conclusion: the line that says what came out, once it is known.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, lock: FileLock, settings: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Run:
         self.client, self.run_id, self.lock, self.settings = client, run_id, lock, settings
         self.experiment_id = client.get_run(run_id).info.experiment_id
         self.folder = runs_folder() / run_id
-        self.wrapped = False
+        self.wrapped, self.conclusion = False, ""
         self.outbox = Outbox(self.folder)
         self.resumed = bool(self.outbox.entries) or (self.folder / "checkpoints").exists()
         self.delivery = Delivery(client, run_id, self.folder / "artifacts", self.outbox)
@@ -59,17 +59,40 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def statuses(self) -> list[str]:
+        """Every status that was logged, the newest last."""
+        return [entry["status"] for entry in self.outbox.entries if entry["kind"] == "status"]
+
+    @property
     def is_recorded(self) -> bool:
         """Whether nothing is left but to deliver what a finished training has left behind."""
-        last = self.outbox.last("status")
-        return last is not None and last["status"] == "FINISHED"
+        return "FINISHED" in self.statuses
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether FINISHED is the last word on it: it was not interrupted while that was delivered."""
+        return self.statuses[-1:] == ["FINISHED"]
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the run has ended before its end, and what it has learned is here."""
+        return not self.is_finished and (self.checkpoint_folder / "progress.json").exists()
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether the folder may hold what is nowhere else, even if a failing disk does not show it at the moment."""
+        return self.statuses[-1:] == ["KILLED"] or (not self.is_finished and self.epochs_logged != set())
+
+    @property
+    def epochs_logged(self) -> set[int]:
+        return {entry["step"] for entry in self.outbox.entries if "val_loss" in entry.get("values", ())}
 
     def recall(self, name: str, choose: Callable[[], str]) -> str:
         """What was chosen when the run began; a resumed run must not choose anew."""
         path = self.checkpoint_folder / f"{name}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(choose()))
+            write_durably(path, json.dumps(choose()))
         return str(json.loads(path.read_text()))
 
     @property
@@ -78,21 +101,18 @@ class Run:
 
     @property
     def address(self) -> str:
-        """Where to look at the run: a page of the tracking server, or the command that starts one."""
-        uri = self.client.tracking_uri
-        shown = without_password(uri)
-        page = f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
-        if uri.startswith("http"):
-            return f"{shown.rstrip('/')}/{page}"
-        default = database_path(uri) == Path.cwd() / "mlflow.db"
-        ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {shown}"
-        return f"{ui}, then http://127.0.0.1:5000/{page}"
+        """Where to look at the run."""
+        return address_of(self.client.tracking_uri, self.experiment_id, self.run_id)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         self.outbox.append("params", values={key: str(value) for key, value in values.items()})
 
     def log_tags(self, **values: str) -> None:
         self.outbox.append("tags", values=values)
+
+    def log_missing_tags(self, *keys: str) -> None:
+        """The run shall have these tags no more."""
+        self.outbox.append("missing tags", keys=keys)
 
     def log_metrics(self, values: Mapping[str, float], step: int, timestamp: int | None = None) -> None:
         stamp = timestamp or round(time.time() * 1000)
@@ -105,7 +125,7 @@ class Run:
 
     def log_rows(self, rows: list[dict[str, Any]]) -> None:
         """The epochs of an earlier process that it could not log any more."""
-        logged = {entry["step"] for entry in self.outbox.entries if "val_loss" in entry.get("values", ())}
+        logged = self.epochs_logged
         for row in rows:
             if row["epoch"] not in logged:
                 self.log_epoch(row)
@@ -156,50 +176,3 @@ class Run:
         """Put the checkpoints where another machine can resume from them."""
         for path in sorted(self.checkpoint_folder.glob("[!p]*.keras")) + sorted(self.checkpoint_folder.glob("*.json")):
             self.log_file(f"checkpoints/{path.name}", path)
-
-    def finish(self) -> None:
-        """Wait until the store knows everything that was logged, the status last.
-
-        Raises:
-            TrackingError: the store has not taken everything; it is kept on disk, and the message says how to go on.
-        """
-        self.system_metrics.finish()
-        delivered = self.wait_for_delivery()
-        if delivered and not self.delivery.refused and not self.is_resumable:
-            self.remove_folder()
-        self.lock.release()
-        if not delivered:
-            upload = "upload it with" if self.is_recorded else "it is uploaded when the run is resumed"
-            command = RESUME.format(run_id=self.run_id)
-            raise TrackingError(
-                f"the tracking store has not taken everything ({self.delivery.trouble or 'not waited for'}); the run's "
-                f"record is kept in {self.folder}; when the store is back, {upload}: {command}"
-            )
-        if self.delivery.refused:
-            raise TrackingError(
-                f"the tracking store refused part of run {self.run_id} ({'; '.join(self.delivery.refused[:3])}); "
-                f"the files are kept in {self.folder}"
-            )
-
-    @property
-    def is_resumable(self) -> bool:
-        """Whether the run has ended before its end, and what it has learned is worth keeping."""
-        last = self.outbox.last("status")
-        status = last["status"] if last else "RUNNING"
-        return status == "KILLED" or (status == "FAILED" and (self.checkpoint_folder / "progress.json").exists())
-
-    def remove_folder(self) -> None:
-        (self.folder / "settings.json").unlink()  # first: without it the folder is no run to others
-        shutil.rmtree(self.folder)
-
-    def wait_for_delivery(self) -> bool:
-        patience = float(self.settings.get("upload_patience", 0))
-
-        def tell(trouble: str) -> None:
-            if patience:
-                say(f"the tracking store does not answer ({trouble}); trying for {patience:g} s (Ctrl-C ends that)")
-
-        try:
-            return self.delivery.drain(patience, tell)
-        except Interrupted:
-            return False

@@ -1,10 +1,11 @@
 """Which tracking store is used, that it answers, and that a SQLite one is created once."""
 
 import os
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -40,7 +41,7 @@ def use_tracking_store() -> "mlflow.MlflowClient":
     import mlflow
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"{SQLITE}{quote(str(project_folder() / 'mlflow.db'))}")
+        mlflow.set_tracking_uri(f"{SQLITE}{quoted(project_folder() / 'mlflow.db')}")
     uri = mlflow.get_tracking_uri()
     try:
         if uri.startswith(("postgresql", "mysql", "mssql")):
@@ -77,9 +78,21 @@ def without_password(uri: str) -> str:
     from sqlalchemy.engine import make_url
 
     try:
-        return make_url(uri).render_as_string(hide_password=True)
+        url = make_url(uri)
+        return url.render_as_string(hide_password=True) if url.password else uri
     except Exception:
         return uri
+
+
+def address_of(uri: str, experiment_id: str, run_id: str) -> str:
+    """Where to look at a run: a page of the tracking server, or the command that starts one."""
+    shown = without_password(uri)
+    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    if uri.startswith("http"):
+        return f"{shown.rstrip('/')}/{page}"
+    default = database_path(uri) == Path.cwd() / "mlflow.db"
+    ui = "mlflow ui" if default else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    return f"{ui}, then http://127.0.0.1:5000/{page}"
 
 
 def make_sqlite_tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
@@ -93,7 +106,7 @@ def make_sqlite_tracking_store(store_uri: str, artifact_uri: str | None = None) 
     if artifact_uri is None and (path := database_path(store_uri)):
         artifact_uri = os.environ.get("_MLFLOW_SERVER_ARTIFACT_ROOT") or str(path.parent / "mlruns")
     with creating(store_uri):
-        return _get_sqlalchemy_store(store_uri, artifact_uri)
+        return _get_sqlalchemy_store(hardly_quoted(store_uri), artifact_uri)
 
 
 def make_sqlite_registry_store(store_uri: str) -> Any:
@@ -101,7 +114,7 @@ def make_sqlite_registry_store(store_uri: str) -> Any:
     from mlflow.tracking._model_registry.utils import _get_sqlalchemy_store
 
     with creating(store_uri):
-        return _get_sqlalchemy_store(store_uri)
+        return _get_sqlalchemy_store(hardly_quoted(store_uri))
 
 
 def creating(store_uri: str) -> Any:
@@ -112,7 +125,19 @@ def creating(store_uri: str) -> Any:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
+def hardly_quoted(store_uri: str) -> str:
+    path = database_path(store_uri)
+    return store_uri if path is None or "?" in store_uri else f"{SQLITE}{quoted(path)}"
+
+
+def quoted(path: Path) -> str:
+    """A path as a SQLite URI has it; no more is quoted than must be, since MLflow makes a folder of the quoted name."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
 def database_path(store_uri: str) -> Path | None:
-    """The file of a SQLite URI; None for one in memory."""
+    """The file of a SQLite URI; None for one in memory, and for what is no such URI."""
+    if not store_uri.startswith(SQLITE):
+        return None
     name = unquote(store_uri.removeprefix(SQLITE).split("?")[0])
     return Path(name).absolute() if name and ":memory:" not in name else None

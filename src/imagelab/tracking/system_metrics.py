@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -20,7 +21,8 @@ class OutboxSystemMetrics(SystemMetricsMonitor):
     def monitor(self) -> None:
         while not self._shutdown_event.is_set():
             self.collect_metrics()
-            self.publish_metrics(self.aggregate_metrics())
+            with suppress(OSError):  # a disk that is full does not end the sampling
+                self.publish_metrics(self.aggregate_metrics())
             self._shutdown_event.wait(self.sampling_interval)
 
     def publish_metrics(self, metrics: dict[str, float]) -> None:
