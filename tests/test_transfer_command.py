@@ -1,9 +1,10 @@
 """Transfer learning from the outside: MobileNetV2 on digits, typed as a command, killed, resumed, run twice at once."""
 
-import json
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import mlflow
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from imagelab.data import load_dataset
+from imagelab.features.store import Spent, load_or_compute
 from tests.conftest import Project, finish, wait_until
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -58,12 +60,6 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
     accuracy = (probabilities.argmax(axis=1) == digits.labels).mean()
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
 
-    code, _, errors = finish(project.train(*typed, "learning_rate=0.002", **cache))
-    assert code == 0, errors
-    assert "saved by features from the cache" in errors
-    newest = project.runs()[0].data.metrics
-    assert newest["feature_seconds"] == 0 < newest["feature_seconds_saved"]
-
 
 def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had_happened(
     project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
@@ -96,31 +92,29 @@ def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had
     assert scores[0] == scores[1]
 
 
-def test_interrupted_between_the_phases_it_goes_on_with_fine_tuning(
-    project: Project, typed: list[str], cache: dict[str, str]
-) -> None:
-    stopped = project.train(*typed, *FINE_TUNING, **cache)
-    wait_until(lambda: project.epochs_done() == 3)
-    stopped.send_signal(signal.SIGINT)
-    code, _, errors = finish(stopped)
-    assert code == 130, errors
-    (run,) = project.runs()
-    code, _, errors = finish(project.train(f"resume={run.info.run_id}", **cache))
-    assert code == 0, errors
-    assert [step for step, _ in project.history(run.info.run_id, "val_loss")] == [1, 2, 3, 4, 5]
-
-
 def test_two_runs_on_one_empty_cache_share_what_either_computes(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:
     both = [project.train(*typed, f"seed={seed}", **cache) for seed in (1, 2)]
     ends = [finish(process) for process in both]
     assert [code for code, _, _ in ends] == [0, 0], ends
-    runs = [run.data.metrics for run in project.runs()]
+    assert any("saved by features from the cache" in errors for _, _, errors in ends)
     assert len(shards(cache)) == 4
-    seconds = sum(json.loads(path.read_text())["0"] for path in Path(shards(cache)[0]).parent.glob("seconds.json"))
-    assert seconds > 0
-    assert sum(run["feature_seconds_saved"] for run in runs) > 0
+    runs = project.runs()
+    assert sum(run.data.metrics["feature_seconds_saved"] for run in runs) > 0
+    for run in runs:
+        the_network_that_was_logged_says_what_was_reported(project, run)
+
+
+def the_network_that_was_logged_says_what_was_reported(project: Project, run: Any) -> None:
+    """Predictions were made from cached features by the head alone; those of the whole network are the same."""
+    folder = project.client.download_artifacts(run.info.run_id, "evaluation")
+    reported = pd.read_parquet(Path(folder) / "predictions.parquet")
+    mlflow.set_tracking_uri(project.uri)
+    network = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    probabilities = network.predict(load_dataset("digits").test.images)
+    np.testing.assert_allclose(reported["probability"], probabilities.max(axis=1), atol=1e-3)
+    assert np.mean(reported["predicted"] == probabilities.argmax(axis=1)) > 0.99
 
 
 def test_weights_of_another_network_are_refused_before_anything_is_trained(
@@ -138,24 +132,13 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(
     assert run.info.status == "FAILED"
 
 
-def test_the_cache_is_emptied_by_a_command(project: Project, typed: list[str], cache: dict[str, str]) -> None:
-    assert finish(project.train(*typed, **cache))[0] == 0
-    assert shards(cache)
-    code, output, errors = finish(project.start("python", "-m", "entrypoints.empty_feature_cache", **cache))
-    assert code == 0, errors
-    assert "GiB freed" in output
-    assert not shards(cache)
-
-
-def test_features_are_those_of_the_network_in_float32(
-    project: Project, typed: list[str], cache: dict[str, str]
+def test_the_cache_is_emptied_by_a_command(
+    project: Project, cache: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The features in the cache, through the head that was kept, are the predictions that the run reports."""
-    assert finish(project.train(*typed, **cache))[0] == 0
-    (run,) = project.runs()
-    folder = project.client.download_artifacts(run.info.run_id, "evaluation")
-    reported = pd.read_parquet(Path(folder) / "predictions.parquet")["probability"].to_numpy()
-    mlflow.set_tracking_uri(project.uri)
-    network = mlflow.keras.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
-    whole = network.predict(load_dataset("digits").test.images, verbose=0).max(axis=1)
-    np.testing.assert_allclose(reported, whole, atol=1e-3)
+    monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", cache["IMAGELAB_FEATURE_CACHE"])
+    load_or_compute({"backbone": "x"}, [500], lambda number: np.zeros((500, 1000)), 1.0, Spent())
+    assert shards(cache)
+    code, output, errors = finish(project.start(sys.executable, "-m", "entrypoints.empty_feature_cache"))
+    assert code == 0, errors
+    assert output == f"0.00 GiB freed in {cache['IMAGELAB_FEATURE_CACHE']}\n"
+    assert not shards(cache)

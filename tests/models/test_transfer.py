@@ -3,7 +3,8 @@
 import functools
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from imagelab.data import load_dataset
 from imagelab.data.dataset import Split
-from imagelab.errors import SettingsError, WeightsError
+from imagelab.errors import Interrupted, SettingsError, WeightsError
 from imagelab.features import FeatureSource
 from imagelab.models import BACKBONES, build_model
 from imagelab.models.transfer import backbone_of, describe_features, first_layer, head_of, is_frozen, unfreeze
-from imagelab.training import Checkpoints, fine_tune, predict, train
+from imagelab.training import Checkpoints, fine_tune, predict, restore_best, train
 
 DIGITS = load_dataset("digits")
 OPTIONS: dict[str, Any] = {"image_size": 32, "head": "linear", "pooled_stages": 1}
@@ -195,23 +196,66 @@ def test_the_whole_network_says_what_its_head_says_of_features(
     assert whole.std(axis=0).max() > 0.1  # images differ, so the agreement says something
 
 
-def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(mobilenet_weights: str, tmp_path: Path) -> None:
-    best, network = build(weights=mobilenet_weights), build(weights=mobilenet_weights)
-    features = keras.Model(best.input, best.get_layer("features").output)
-    fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
-    seen = [Split(features.predict(split.images, verbose=0), split.labels) for split in (fitted, validated)]
-    checkpoints = Checkpoints(tmp_path)
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
-    train(head_of(best), seen[0], seen[1], checkpoints, phase="head", **settings)
-    unfreeze(network, "block_16_project")
-    before = {w.path: w.numpy() for w in network.weights}
-    tuning: dict[str, Any] = {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
-    fine_tune(network, best, fitted, validated, checkpoints, **settings, **tuning)
-    assert [(row["epoch"], row["phase"]) for row in checkpoints.rows] == [
+@dataclass
+class Phases:
+    """A head on the features of a few digits and, after it, fine-tuning, as experiment.py does it."""
+
+    best: keras.Model
+    network: keras.Model
+    checkpoints: Checkpoints
+
+    def train(self, on_epoch: Callable[[Any], None] = lambda row: None) -> None:
+        fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
+        extractor = keras.Model(self.best.input, self.best.get_layer("features").output)
+        seen = [Split(extractor.predict(split.images, verbose=0), split.labels) for split in (fitted, validated)]
+        settings: dict[str, Any] = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "on_epoch": on_epoch}
+        train(head_of(self.best), seen[0], seen[1], self.checkpoints, phase="head", **settings)
+        settings |= {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
+        fine_tune(self.network, self.best, fitted, validated, self.checkpoints, **settings)
+
+
+@pytest.fixture
+def phases(mobilenet_weights: str) -> Callable[[Path], Phases]:
+    def make(folder: Path) -> Phases:
+        best, network = build(weights=mobilenet_weights), build(weights=mobilenet_weights)
+        unfreeze(network, "block_16_project")
+        return Phases(best, network, Checkpoints(folder))
+
+    return make
+
+
+def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(
+    phases: Callable[[Path], Phases], tmp_path: Path
+) -> None:
+    both = phases(tmp_path)
+    before = {w.path: w.numpy() for w in both.network.weights}
+    both.train()
+    assert [(row["epoch"], row["phase"]) for row in both.checkpoints.rows] == [
         (1, "head"), (2, "head"), (3, "fine_tune"), (4, "fine_tune"),
     ]  # fmt: skip
-    changed = {w.path for w in network.weights if not np.array_equal(w.numpy(), before[w.path])}
-    in_backbone = {path for path in changed if "head" not in path and "dense" not in path}
-    assert any("block_16_project/kernel" in path for path in in_backbone)
+    changed = {w.path for w in both.network.weights if not np.array_equal(w.numpy(), before[w.path])}
+    assert any("block_16_project/kernel" in path for path in changed)
     assert not any("moving" in path and "block" in path for path in changed)
     assert not any("block_15" in path or "Conv1/" in path for path in changed)
+
+
+def test_two_phases_end_alike_though_interrupted_after_each_epoch(
+    phases: Callable[[Path], Phases], tmp_path: Path
+) -> None:
+    whole = phases(tmp_path / "whole")
+    whole.train()
+
+    def interrupt(row: Any) -> None:
+        raise Interrupted
+
+    for epochs_done in (1, 2, 3, 4):
+        with pytest.raises(Interrupted):
+            phases(tmp_path / "parts").train(interrupt)
+        assert len(Checkpoints(tmp_path / "parts").rows) == epochs_done
+    parts = phases(tmp_path / "parts")
+    parts.train()
+    for name in ("loss", "val_loss", "accuracy", "phase", "learning_rate"):
+        assert [row[name] for row in parts.checkpoints.rows] == [row[name] for row in whole.checkpoints.rows]
+    kept = [restore_best(one.best, one.checkpoints).get_weights() for one in (whole, parts)]
+    for mine, theirs in zip(*kept, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
