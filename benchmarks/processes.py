@@ -12,6 +12,8 @@ from typing import Any
 def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
     """Run Python with these arguments; return its last line (JSON) with `wall_seconds` and `peak_megabytes`.
 
+    Earlier lines of JSON are under `rows`.
+
     Raises:
         SystemExit: it failed; what it said is printed.
     """
@@ -29,5 +31,6 @@ def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         errors.seek(0)
         if status:
             raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
     resources = {"wall_seconds": time.perf_counter() - started, "peak_megabytes": usage.ru_maxrss / 1024}
-    return {**(json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}), **resources}
+    return {**(rows.pop() if rows else {}), **resources, "rows": rows}

@@ -34,6 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         command = ["-m", __spec__.name, "ours", str(arguments.weights), batch_size, str(epochs)]
         ours = measure(*command, env={"IMAGELAB_FEATURE_CACHE": cache})
+    print(ours, file=sys.stderr, flush=True)
     same = ["--dataset", "cifar100", "--batch_size", batch_size, "--epochs", str(arguments.plain_epochs)]
     plain = measure(str(arguments.plain), "resnet50", *same)
     seconds = median(row["seconds"] for row in plain["rows"] if "seconds" in row) * epochs

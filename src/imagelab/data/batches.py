@@ -11,6 +11,7 @@ import tensorflow as tf
 from imagelab.data.dataset import ReadSplit, Split
 
 MAX_SHIFT = 0.1  # of height and width
+MOST_IN_MEMORY = 512 * 2**20  # bytes of features; what is larger is read batch by batch, which takes a fifth longer
 LookUp = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -63,15 +64,21 @@ def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
     """A function from indices, and a view for each, to a batch."""
     labels = tf.constant(split.labels)
     if isinstance(split, Split):
-        images = tf.constant(split.images)
-        return lambda indices, views: (tf.gather(images, indices), tf.one_hot(tf.gather(labels, indices), num_classes))
+        return in_memory(split.images, labels, num_classes)
     example = split.read(np.zeros(1, int), np.zeros(1, int))
+    if len(split.views) == 1 and example.nbytes * len(split) <= MOST_IN_MEMORY:
+        return in_memory(split.read(np.arange(len(split)), np.zeros(len(split), int)), labels, num_classes)
 
     def read(indices: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.numpy_function(split.read, [indices, views], example.dtype, stateful=False)
         return tf.ensure_shape(batch, (None, *example.shape[1:])), tf.one_hot(tf.gather(labels, indices), num_classes)
 
     return read
+
+
+def in_memory(inputs: np.ndarray, labels: tf.Tensor, num_classes: int) -> LookUp:
+    held = tf.constant(inputs)
+    return lambda indices, views: (tf.gather(held, indices), tf.one_hot(tf.gather(labels, indices), num_classes))
 
 
 def flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
