@@ -201,3 +201,44 @@ def test_the_cache_says_what_each_key_stands_for(folder: Path) -> None:
     load(image_size=64)
     (description,) = folder.glob("*/description.json")
     assert json.loads(description.read_text()) == {"backbone": "x", "image_size": 64}
+
+
+def test_batches_of_features_are_the_same_from_memory_and_from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    from imagelab.data import batches
+
+    features = Features((load(),), np.arange(1037), np.arange(1037) % 10).take(np.arange(0, 1037, 3))
+
+    def one_epoch() -> list[tuple[np.ndarray, np.ndarray]]:
+        epoch = tf.Variable(3, dtype=tf.int64)
+        made = batches.make_training_batches(features, 10, 64, seed=5, epoch=epoch)
+        return [(inputs.numpy(), targets.numpy()) for inputs, targets in made]
+
+    held = one_epoch()
+    monkeypatch.setattr(batches, "MOST_IN_MEMORY", 0)
+    read = one_epoch()
+    assert len(held) == len(read) == 6
+    for (inputs, targets), (same_inputs, same_targets) in zip(held, read, strict=True):
+        np.testing.assert_array_equal(inputs, same_inputs)
+        np.testing.assert_array_equal(targets, same_targets)
+        assert (inputs[:, 0] % 10).tolist() == targets.argmax(axis=1).tolist()
+
+
+def test_each_epoch_draws_the_view_of_each_image_anew() -> None:
+    import tensorflow as tf
+
+    from imagelab.data.batches import make_training_batches
+
+    plain, other = load(), {n: shard + 0.5 for n, shard in load(view=1).items()}
+    features = Features((plain, other), np.arange(1037), np.zeros(1037, int))
+    epoch = tf.Variable(0, dtype=tf.int64)
+    made = make_training_batches(features, 10, 64, seed=5, epoch=epoch)
+    drawn = []
+    for number in (0, 1, 0):
+        epoch.assign(number)
+        rows = np.concatenate([inputs.numpy()[:, 0] for inputs, _ in made])
+        assert sorted(rows.astype(int)) == list(range(1037))
+        drawn.append({int(row): row % 1 for row in rows})
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert 0.4 < np.mean([view > 0 for view in drawn[0].values()]) < 0.6
