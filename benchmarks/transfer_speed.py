@@ -64,7 +64,7 @@ def train_ours(weights: str, batch_size: int, epochs: int) -> dict[str, Any]:
         network = build_model("resnet50", dataset.image_shape, dataset.num_classes, **options)
     started = time.perf_counter()
     source = FeatureSource(best, network, describe_features(best) | {"dataset_digest": dataset.digest}, 20)
-    learned = source.features("train", dataset.train, len(dataset.train))
+    learned = source.features("train", dataset.train)
     featured = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))

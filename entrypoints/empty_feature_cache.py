@@ -12,7 +12,7 @@ class EmptyFeatureCacheSettings(BaseModel):
 
 
 def empty(settings: EmptyFeatureCacheSettings) -> str:
-    from imagelab.features.store import empty_cache, feature_cache_folder
+    from imagelab.features.room import empty_cache, feature_cache_folder
     from imagelab.tracking import leave_wrapper
 
     leave_wrapper("delete")  # nothing of this belongs into a run

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -199,8 +199,18 @@ def real_data(name: str) -> Any:
     """The real data set; where this machine has none the test is skipped, but fails where it must be."""
     from imagelab.data import find_dataset
 
-    if found := find_dataset(name):
-        return found
+    return find_dataset(name) or absent(f"the real {name} is not here")
+
+
+def real_resnet50_weights() -> Path:
+    """The file of real ResNet50 weights in Keras's home; absent, as with the data."""
+    from imagelab.data import cache
+
+    path = cache.cache_folder().parent / "models" / "resnet50_imagenet_notop.weights.h5"
+    return path if path.is_file() else absent(f"{path} is not here")
+
+
+def absent(what: str) -> NoReturn:
     if os.environ.get("IMAGELAB_REQUIRE_REAL_DATA"):
-        pytest.fail(f"the real {name} is not here, and this machine is said to have it")
-    pytest.skip(f"the real {name} is not here")
+        pytest.fail(f"{what}, and this machine is said to have it")
+    pytest.skip(what)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -117,3 +118,23 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
     def work(model: str, epochs: int, other: int = 0) -> None: ...
 
     assert TrainSettings(epochs=3).arguments_of(work) == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "vit", "fine_tune_epochs": 2}, "fine_tune_epochs=2: weights=none"),
+        ({"model": "vgg16", "fine_tune_at": "block5_conv1"}, "fine_tune_at=block5_conv1: has no effect without"),
+        ({"model": "vgg16", "fine_tune_learning_rate": 1e-5}, "fine_tune_learning_rate=1e-05: has no effect without"),
+        ({"model": "vgg16", "augmentation": "flip"}, "augmentation=flip: has no effect on a frozen backbone"),
+    ],
+)
+def test_what_does_not_go_with_the_recipe_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as error:
+        TrainSettings(**settings).with_recipe()
+    assert "\n" not in str(error.value)
+
+
+def test_what_goes_with_fine_tuning_is_accepted() -> None:
+    complete = TrainSettings(model="vgg16", fine_tune_epochs=2, fine_tune_at="0.9", augmentation="flip").with_recipe()
+    assert (complete.fine_tune_learning_rate, complete.weights) == (0.00001, "imagenet")

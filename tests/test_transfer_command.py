@@ -1,6 +1,7 @@
 """Transfer learning from the outside: MobileNetV2 on digits, typed as a command, killed, resumed, run twice at once."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ import pandas as pd
 import pytest
 
 from imagelab.data import load_dataset
-from imagelab.features.store import Spent, load_or_compute
-from tests.conftest import Project, finish, wait_until
+from imagelab.features.store import Kind, Spent, load_or_compute
+from tests.conftest import Project, finish, real_data, real_resnet50_weights, wait_until
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
@@ -132,13 +133,49 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(
     assert run.info.status == "FAILED"
 
 
+def test_a_run_goes_on_with_the_weights_it_began_with_or_not_at_all(
+    project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.weights.h5"
+    (theirs,) = [word.removeprefix("weights=") for word in typed if word.startswith("weights=")]
+    shutil.copy(theirs, path)
+    words = [word for word in typed if not word.startswith("weights=")]
+    stopped = project.train(*words, f"weights={path}", "epochs=500", "early_stopping_patience=0", **cache)
+    wait_until(lambda: project.epochs_done() >= 2)
+    stopped.send_signal(signal.SIGINT)
+    assert finish(stopped)[0] == 130
+    keras.utils.set_random_seed(7)
+    keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(path)
+    (run,) = project.runs()
+    code, _, errors = finish(project.train(f"resume={run.info.run_id}", **cache))
+    assert code == 2
+    assert f"weights={path}: run {run.info.run_id} began with others" in errors
+
+
 def test_the_cache_is_emptied_by_a_command(
     project: Project, cache: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", cache["IMAGELAB_FEATURE_CACHE"])
-    load_or_compute({"backbone": "x"}, [500], lambda number: np.zeros((500, 1000)), 1.0, Spent())
+    load_or_compute({"backbone": "x"}, Kind(9, np.dtype(float)), [500], lambda number: np.zeros((500, 9)), 1.0, Spent())
     assert shards(cache)
     code, output, errors = finish(project.start(sys.executable, "-m", "entrypoints.empty_feature_cache"))
     assert code == 0, errors
     assert output == f"0.00 GiB freed in {cache['IMAGELAB_FEATURE_CACHE']}\n"
     assert not shards(cache)
+
+
+def test_real_weights_on_real_data(project: Project, cache: dict[str, str]) -> None:
+    """ResNet50 at 32 pixels, where pixels fed to it without its own preprocessing give 12 %."""
+    real_data("cifar100")
+    weights = real_resnet50_weights()
+    words = ["model=resnet50", "dataset=cifar100", f"weights={weights}", "image_size=32", "epochs=3"]
+    code, _, errors = finish(project.train(*words, **cache), 500)
+    assert code == 0, errors
+    (run,) = project.runs()
+    metrics = run.data.metrics
+    assert metrics["test_accuracy"] > 0.48
+    assert metrics["test_top_5_accuracy"] > 0.77
+    assert metrics["test_superclass_accuracy"] > 0.6
+    assert 0.2 < metrics["test_errors_inside_superclass"] < 0.4
+    artifacts = project.artifacts(run.info.run_id)
+    assert {"evaluation/superclass_confusion_matrix.csv", "figures/superclass_confusion_matrix.png"} <= artifacts

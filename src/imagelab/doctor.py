@@ -92,7 +92,7 @@ def weights() -> Iterator[Finding]:
 
 
 def feature_cache() -> Iterator[Finding]:
-    from imagelab.features.store import EMPTY, cache_size, feature_cache_folder
+    from imagelab.features.room import EMPTY, cache_size, feature_cache_folder
 
     held = cache_size()
     yield (

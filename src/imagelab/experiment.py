@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from imagelab.errors import SettingsError
 from imagelab.quiet import start_keras
 from imagelab.reporting import (
     Result,
@@ -109,10 +110,11 @@ def train_by_transfer(
     if settings.fine_tune_epochs:
         unfreeze(network, **settings.arguments_of(unfreeze))  # before all that takes long: it may be mistyped
     description = describe_features(best) | {"dataset_digest": dataset.digest}
+    refuse_other_weights(run, description["weights_digest"])
     source = FeatureSource(best, network, description, settings.feature_cache_limit)
-    count = settings.limit or len(dataset.train)
-    learned = source.features("train", dataset.train, count, 1 + (settings.augmented_views or 0))
-    tested = source.features("test", dataset.test, len(dataset.test))
+    views = 1 + (settings.augmented_views or 0)
+    learned = source.features("train", dataset.train, limit=settings.limit, views=views)
+    tested = source.features("test", dataset.test)
     report_features(run, source.spent, description["weights_digest"])
 
     run.log_tags(phase="head")
@@ -123,3 +125,11 @@ def train_by_transfer(
         run.log_tags(phase="fine_tune")
         fine_tune(network, best, fitted, validated, checkpoints, **options | settings.arguments_of(fine_tune))
     return tested
+
+
+def refuse_other_weights(run: Run, digest: str) -> None:
+    """A resumed run must not go on with another backbone than it began with: its head would not fit."""
+    first = run.recall("weights_digest", lambda: digest)
+    if first != digest:
+        weights = run.settings["weights"]
+        raise SettingsError(f"weights={weights}: run {run.run_id} began with others (SHA-256 {first}, these {digest})")

@@ -90,9 +90,17 @@ def report_network(run: Run, model: "keras.Model", policy: str) -> None:
 
 
 def report_features(run: Run, spent: "Spent", weights_digest: str) -> None:
-    """What the features have cost, what the cache has saved, and whose they are."""
+    """What the features have cost this run, what the cache has saved it, and whose features they are.
+
+    What a resumed run finds in the cache is its own earlier work.
+    """
+    path = run.checkpoint_folder / "feature_seconds.json"
+    first = {"feature_seconds": 0.0, "feature_seconds_saved": spent.saved}
+    seconds = json.loads(path.read_text()) if path.exists() else first
+    seconds["feature_seconds"] += spent.computing
+    write_durably(path, json.dumps(seconds))
     run.log_params({"weights_digest": weights_digest})
-    run.log_metrics({"feature_seconds": spent.computing, "feature_seconds_saved": spent.saved}, 0)
+    run.log_metrics(seconds, 0)
     found = f"; {spent.saved:.0f} s saved by features from the cache" if spent.saved else ""
     say(f"features: {spent.computing:.0f} s{found}")
 

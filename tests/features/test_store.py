@@ -13,10 +13,12 @@ import pytest
 
 from imagelab.errors import DataError
 from imagelab.features import Features
-from imagelab.features.store import Spent, cache_size, empty_cache, key_of, load_or_compute
+from imagelab.features.room import cache_size, empty_cache
+from imagelab.features.store import Kind, Spent, key_of, load_or_compute
 
 SIZES = [500, 500, 37]
 LENGTH = 8
+KIND = Kind(LENGTH, np.dtype(np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def load(made: list[int] | None = None, limit: float = 1.0, spent: Spent | None 
             made.append(number)
         return compute(number)
 
-    return load_or_compute({"backbone": "x", **description}, SIZES, counted, limit, spent or Spent())
+    return load_or_compute({"backbone": "x", **description}, KIND, SIZES, counted, limit, spent or Spent())
 
 
 def test_what_was_computed_once_is_read_again_and_the_time_saved_is_counted(folder: Path) -> None:
@@ -72,23 +74,40 @@ def test_what_a_stopped_process_has_finished_is_kept() -> None:
         return compute(number)
 
     with pytest.raises(KeyboardInterrupt):
-        load_or_compute({"backbone": "x"}, SIZES, stop, 1.0, Spent())
+        load_or_compute({"backbone": "x"}, KIND, SIZES, stop, 1.0, Spent())
     load(made)
     assert made == [2]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other", "text"])
+OTHERS = {
+    "rows": np.zeros((3, LENGTH), np.float32),
+    "length": np.zeros((500, 3), np.float32),
+    "format": np.zeros((500, LENGTH), np.float64),
+}
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", *OTHERS])
 def test_a_damaged_shard_is_computed_again(folder: Path, damage: str) -> None:
     load()
     (shard,) = folder.glob("*/00001.npy")
     content = shard.read_bytes()
-    if damage == "other":
-        np.save(shard, np.zeros((3, LENGTH)))
+    if damage in OTHERS:
+        np.save(shard, OTHERS[damage])
     else:
         shard.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"not an array"}[damage])
     made: list[int] = []
     np.testing.assert_array_equal(load(made)[1], compute(1))
     assert made == [1]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"0": null}', '{"a": 1}', "", "{"])
+def test_what_is_noted_of_seconds_stops_no_run(folder: Path, content: str) -> None:
+    load()
+    (seconds,) = folder.glob("*/seconds.json")
+    seconds.write_text(content)
+    spent = Spent()
+    load(spent=spent)
+    assert spent.saved == 0
 
 
 def test_a_cache_at_its_limit_says_how_to_empty_it(folder: Path) -> None:
@@ -121,7 +140,7 @@ def fill_in_a_process(made: Any) -> None:
             made.value += 1
         return compute(number)
 
-    shards = load_or_compute({"backbone": "x"}, SIZES, counted, 1.0, Spent())
+    shards = load_or_compute({"backbone": "x"}, KIND, SIZES, counted, 1.0, Spent())
     for number in range(3):
         np.testing.assert_array_equal(shards[number], compute(number))
 
@@ -143,7 +162,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from imagelab.errors import DataError
-from imagelab.features.store import Spent, load_or_compute
+from imagelab.features.store import Kind, Spent, load_or_compute
 
 disk = Path(os.environ["IMAGELAB_FEATURE_CACHE"]).parent
 
@@ -154,7 +173,7 @@ def fill_disk_at_second_shard(number):
 
 def attempt(compute):
     try:
-        load_or_compute({"backbone": "x"}, [500] * 4, compute, 1.0, Spent())
+        load_or_compute({"backbone": "x"}, Kind(100, np.dtype("f4")), [500] * 4, compute, 1.0, Spent())
         print("complete")
     except DataError as error:
         print(error)
@@ -163,8 +182,9 @@ attempt(fill_disk_at_second_shard)
 print(sorted(path.name for path in disk.glob("features/*/*")))
 (disk / "filler").unlink()
 attempt(lambda number: np.full((500, 100), number, np.float32))
-attempt(lambda number: np.full((500, 1000), number, np.float32))
-load_or_compute({"backbone": "y"}, [500] * 4, lambda number: np.full((500, 1000), number, np.float32), 1.0, Spent())
+(disk / "filler").write_bytes(bytes(200_000))
+attempt(None)
+load_or_compute({"backbone": "y"}, Kind(1000, np.dtype("f4")), [500] * 4, None, 1.0, Spent())
 """
 
 

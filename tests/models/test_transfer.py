@@ -20,7 +20,7 @@ from imagelab.errors import Interrupted, SettingsError, WeightsError
 from imagelab.features import FeatureSource
 from imagelab.models import BACKBONES, build_model
 from imagelab.models.transfer import backbone_of, describe_features, first_layer, head_of, is_frozen, unfreeze
-from imagelab.training import Checkpoints, fine_tune, predict, restore_best, train
+from imagelab.training import Checkpoints, fine_tune, predict, restore_best, train, under_policy
 
 DIGITS = load_dataset("digits")
 OPTIONS: dict[str, Any] = {"image_size": 32, "head": "linear", "pooled_stages": 1}
@@ -184,16 +184,27 @@ def test_a_wrong_fine_tune_at_says_what_there_is(text: str) -> None:
         first_layer(["a", "b", "c", "d"], text)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_the_whole_network_says_what_its_head_says_of_features(
-    mobilenet_weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mobilenet_weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
     monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path))
-    network = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
-    source = FeatureSource(network, network, describe_features(network), 1.0)
-    features = source.features("test", DIGITS.test, 60)
-    whole = predict(network, DIGITS.test.take(slice(0, 60)))
-    np.testing.assert_allclose(predict(head_of(network), features), whole, atol=1e-4)
+    best = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
+    with under_policy(policy):
+        network = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
+    source = FeatureSource(best, network, describe_features(best), 1.0)
+    features = source.features("test", DIGITS.test, limit=10_000)
+    assert len(features) == len(DIGITS.test)
+    whole = predict(best, DIGITS.test)
+    np.testing.assert_allclose(predict(head_of(best), features), whole, atol=1e-4)
     assert whole.std(axis=0).max() > 0.1  # images differ, so the agreement says something
+
+    learned = source.features("train", DIGITS.train, limit=60)
+    row = learned.read(np.arange(60), np.zeros(60, int))
+    extractor = keras.Model(best.input, best.get_layer("features").output)
+    exact = extractor.predict(DIGITS.train.images[:60], verbose=0)
+    assert row.dtype == (np.float32 if policy == "float32" else np.float16)
+    assert np.abs(row - exact).mean() / np.abs(exact).mean() < (1e-4 if policy == "float32" else 0.05)
 
 
 @dataclass

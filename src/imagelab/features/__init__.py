@@ -1,19 +1,19 @@
 """Features of a frozen backbone: computed once, kept on disk, reused by every run that wants the same ones."""
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imagelab.features.features import Features
-from imagelab.features.store import EMPTY, SHARD, Spent, cache_size, empty_cache, feature_cache_folder, load_or_compute
+from imagelab.features.room import EMPTY, cache_size, empty_cache, feature_cache_folder
+from imagelab.features.store import SHARD, Kind, Spent, load_or_compute
 
 if TYPE_CHECKING:
     import keras
 
     from imagelab.data.dataset import Split
-    from imagelab.features.extraction import Extract
 
 __all__ = ["EMPTY", "FeatureSource", "Features", "Spent", "cache_size", "empty_cache", "feature_cache_folder"]
 
@@ -36,31 +36,34 @@ class FeatureSource:
         """
         self.exact, self.network, self.feature_cache_limit = exact, network, feature_cache_limit
         self.low_precision = network.dtype_policy.name == "mixed_bfloat16"
-        self.description = {**description, "dtype": "bfloat16" if self.low_precision else "float32"}
+        self.description = description
         self.spent = Spent()
 
-    @cached_property
-    def extract(self) -> "Extract":
-        from imagelab.features.extraction import make_extract
+    def features(self, name: str, split: "Split", *, limit: int | None = None, views: int = 1) -> Features:
+        """Features of the official split `name` (of its first `limit` images), in so many views, the first one plain.
 
-        return make_extract(self.exact, self.network, self.low_precision)
-
-    def features(self, name: str, split: "Split", count: int, views: int = 1) -> Features:
-        """Features of the first `count` images of the official split `name`, in so many views, the first one plain.
+        Those of the test split are computed in float32, so that a head says of them what the network that is kept, in
+        float32 too, says of the images.
 
         Raises:
             DataError: the cache would grow over its limit, or cannot be written; what was finished is kept.
         """
-        from imagelab.features.extraction import augmented, engine
+        from imagelab.features.extraction import augmented, engine, make_extract
 
+        count = min(limit or len(split), len(split))
         sizes = [min(SHARD, len(split) - start) for start in range(0, count, SHARD)]
+        low_precision = self.low_precision and name != "test"
+        extract = cache(partial(make_extract, self.exact, self.network, low_precision))  # made when first needed
 
         def compute(number: int, view: int) -> np.ndarray:
-            return self.extract(augmented(split.images[number * SHARD :][: sizes[number]], view, number))
+            return extract()(augmented(split.images[number * SHARD :][: sizes[number]], view, number))
 
+        length = self.exact.get_layer("features").output.shape[-1]
+        kind = Kind(length, np.dtype(np.float16 if low_precision else np.float32))
+        dtype = "bfloat16" if low_precision else "float32"
         found = []
         for view in range(views):
-            description = {**self.description, "engine": engine(), "split": name, "view": view}
+            description = {**self.description, "engine": engine(), "dtype": dtype, "split": name, "view": view}
             computing = partial(compute, view=view)
-            found.append(load_or_compute(description, sizes, computing, self.feature_cache_limit, self.spent))
+            found.append(load_or_compute(description, kind, sizes, computing, self.feature_cache_limit, self.spent))
         return Features(tuple(found), np.arange(count), split.labels[:count])

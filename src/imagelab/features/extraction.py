@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from imagelab.data.batches import shift
+from imagelab.errors import DataError
 
 BATCH = 50  # images; divides a shard
 
@@ -26,8 +27,22 @@ def make_extract(exact: keras.Model, network: keras.Model, low_precision: bool) 
             OpenVINO takes the first and lowers its precision by itself, TensorFlow takes the second.
         low_precision: compute in bfloat16, and keep float16, which holds more digits; otherwise float32.
     """
-    extract = openvino_extract(exact, low_precision) if engine() == "openvino" else tensorflow_extract(network)
-    return lambda images: extract(images).astype(np.float16 if low_precision else np.float32)
+    if engine() == "openvino":
+        extract = openvino_extract(exact, low_precision)
+    else:
+        extract = tensorflow_extract(network if low_precision else exact)
+    return lambda images: finite(extract(images).astype(np.float16 if low_precision else np.float32))
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """The features, if all of them are numbers.
+
+    Raises:
+        DataError: some are not, or are too large for float16.
+    """
+    if not np.isfinite(features).all():
+        raise DataError("the backbone gives features that are no numbers or over 65504; try mixed_precision=float32")
+    return features
 
 
 def engine() -> str:

@@ -11,31 +11,32 @@ One process after another goes on where the last one stopped.
 import hashlib
 import io
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from imagelab.console import say
-from imagelab.data.cache import cache_folder, filling
+from imagelab.data.cache import filling
 from imagelab.errors import DataError
 from imagelab.features.progress import bar_of_images
+from imagelab.features.room import feature_cache_folder, make_sure_of_room, storing
 from imagelab.files import replace_durably, write_durably
 
 FORMAT = 1  # to be raised when shards are made in another way
 SHARD = 500  # images
-FOLDER_VARIABLE = "IMAGELAB_FEATURE_CACHE"  # another place than Keras's home
-EMPTY = "mlflow run . -e empty_feature_cache --env-manager local"
-GIB = 2**30
 
 Shards = dict[int, np.ndarray]
+
+
+class Kind(NamedTuple):
+    """The length of a feature vector, and its number format."""
+
+    length: int
+    dtype: np.dtype[Any]
 
 
 @dataclass
@@ -46,14 +47,9 @@ class Spent:
     saved: float = 0.0
 
 
-def feature_cache_folder() -> Path:
-    """IMAGELAB_FEATURE_CACHE, or `features` in Keras's home."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given).expanduser() if given else cache_folder().parent / "features"
-
-
 def load_or_compute(
     description: Mapping[str, Any],
+    kind: Kind,
     sizes: Sequence[int],
     compute: Callable[[int], np.ndarray],
     feature_cache_limit: float,
@@ -63,6 +59,7 @@ def load_or_compute(
 
     Args:
         description: everything that the features depend on, as plain values.
+        kind: the features' length and number format; a shard of another kind is a damaged one.
         sizes: the number of images of each shard that is wanted.
         compute: gives the features of shard `number`, (sizes[number], length).
         feature_cache_limit: GiB that the whole cache may take.
@@ -72,37 +69,68 @@ def load_or_compute(
         DataError: the cache would grow over its limit, or the disk is full; what was finished is kept.
     """
     folder = feature_cache_folder() / key_of(description)
-    with storing(folder), filling(folder):
-        folder.mkdir(exist_ok=True)
-        write_durably(folder / "description.json", json.dumps(description, indent=2))
-        seconds = read_seconds(folder)
-        shards = {
-            number: shard
-            for number, size in enumerate(sizes)
-            if (shard := open_shard(folder, number, size)) is not None
-        }
-        spent.saved += sum(seconds.get(number, 0.0) for number in shards)
-        missing = [number for number in range(len(sizes)) if number not in shards]
-        with bar_of_images(sum(sizes[number] for number in missing)) as advance:
-            for number in missing:
-                started = time.perf_counter()
-                computed = compute(number)
-                if number == missing[0]:
-                    make_sure_of_room(len(missing) * computed.nbytes, feature_cache_limit)
-                seconds[number] = time.perf_counter() - started
-                spent.computing += seconds[number]
+    shards = open_shards(folder, kind, sizes)
+    if len(shards) < len(sizes):
+        with being_filled(folder, description):
+            shards = open_shards(folder, kind, sizes)  # another process may have made some while this one waited
+            missing = [number for number in range(len(sizes)) if number not in shards]
+            needed = sum(sizes[number] for number in missing) * kind.length * kind.dtype.itemsize
+            make_sure_of_room(needed, feature_cache_limit)
+            fill(folder, missing, sizes, compute, spent)
+            made = open_shards(folder, kind, sizes)
+            spent.saved += seconds_of(folder, shards)
+            return made
+    spent.saved += seconds_of(folder, shards)
+    return shards
+
+
+@contextmanager
+def being_filled(folder: Path, description: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the folder's lock, with its description in place and without what a killed process has left half-done."""
+    with ExitStack() as stack:
+        with storing():
+            stack.enter_context(filling(folder))
+            folder.mkdir(exist_ok=True)
+            for part in folder.glob("part-*"):
+                part.unlink()
+            write_durably(folder / "description.json", json.dumps(description, indent=2))
+        yield
+
+
+def fill(
+    folder: Path, missing: Sequence[int], sizes: Sequence[int], compute: Callable[[int], np.ndarray], spent: Spent
+) -> None:
+    """Compute the missing shards, one after the other, each kept as soon as it is there."""
+    seconds = read_seconds(folder)
+    with bar_of_images(sum(sizes[number] for number in missing)) as advance:
+        for number in missing:
+            started = time.perf_counter()
+            computed = compute(number)
+            seconds[number] = time.perf_counter() - started
+            spent.computing += seconds[number]
+            with storing():
                 save_shard(folder, number, computed, seconds)
-                advance(len(computed))
-        return shards | {number: np.load(path_of(folder, number), mmap_mode="r").view(np.ndarray) for number in missing}
+            advance(len(computed))
 
 
-def open_shard(folder: Path, number: int, size: int) -> np.ndarray | None:
-    """A finished shard, memory-mapped; None where there is none or it is damaged."""
+def open_shards(folder: Path, kind: Kind, sizes: Sequence[int]) -> Shards:
+    """The finished shards, memory-mapped, without those that are damaged."""
+    found = {number: open_shard(path_of(folder, number)) for number in range(len(sizes))}
+    return {
+        number: shard
+        for number, shard in found.items()
+        if shard is not None and shard.shape == (sizes[number], kind.length) and shard.dtype == kind.dtype
+    }
+
+
+def open_shard(path: Path) -> np.ndarray | None:
+    """An array, memory-mapped; None where there is none or its file is damaged."""
     try:
-        shard: np.ndarray = np.load(path_of(folder, number), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (FileNotFoundError, ValueError, EOFError):
         return None
-    return np.asarray(shard) if shard.ndim == 2 and len(shard) == size else None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def save_shard(folder: Path, number: int, shard: np.ndarray, seconds: Mapping[int, float]) -> None:
@@ -110,9 +138,13 @@ def save_shard(folder: Path, number: int, shard: np.ndarray, seconds: Mapping[in
     part = path.with_name(f"part-{path.name}")
     content = io.BytesIO()
     np.save(content, shard)
-    part.write_bytes(content.getbuffer())  # numpy's own writing hides the reason where it fails
-    replace_durably(part, path)
-    write_durably(folder / "seconds.json", json.dumps(seconds))
+    try:
+        part.write_bytes(content.getbuffer())  # numpy's own writing hides the reason where it fails
+        replace_durably(part, path)
+        write_durably(folder / "seconds.json", json.dumps(seconds))
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -120,57 +152,15 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def read_seconds(folder: Path) -> dict[int, float]:
+    """What each shard took, as far as that is known: a matter of curiosity, which must not stop a run."""
     try:
-        return {int(number): took for number, took in json.loads((folder / "seconds.json").read_text()).items()}
-    except (OSError, ValueError):
+        return {int(number): float(took) for number, took in json.loads((folder / "seconds.json").read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-@contextmanager
-def storing(folder: Path) -> Iterator[None]:
-    """Say in one line what to do where the cache cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        for part in folder.glob("part-*"):
-            part.unlink(missing_ok=True)
-        raise DataError(
-            f"the feature cache in {feature_cache_folder()} cannot be written ({error.strerror or error}); its "
-            f"finished shards are kept. Make room, empty it ({EMPTY}), or set {FOLDER_VARIABLE} to a folder elsewhere"
-        ) from error
-
-
-def make_sure_of_room(needed: int, feature_cache_limit: float) -> None:
-    folder = feature_cache_folder()
-    held, free = cache_size(), shutil.disk_usage(folder).free
-    if held + needed > feature_cache_limit * GIB:
-        raise DataError(
-            f"the feature cache in {folder} holds {held / GIB:.2f} GiB, and {needed / GIB:.2f} more would pass "
-            f"feature_cache_limit={feature_cache_limit:g}. Raise that, or empty the cache: {EMPTY}"
-        )
-    if needed > free:
-        raise DataError(
-            f"the features need {needed / GIB:.2f} GiB in {folder}, where {free / GIB:.2f} are free. "
-            f"Make room, empty the cache ({EMPTY}), or set {FOLDER_VARIABLE} to a folder elsewhere"
-        )
-
-
-def cache_size() -> int:
-    """Bytes that the whole feature cache takes."""
-    return sum(path.stat().st_size for path in feature_cache_folder().glob("*/*") if path.is_file())
-
-
-def empty_cache() -> int:
-    """Delete all features but those that a process is filling, which are named; return the bytes freed."""
-    before = cache_size()
-    for description in sorted(feature_cache_folder().glob("*/description.json")):
-        folder = description.parent
-        try:
-            with FileLock(folder.parent / f".{folder.name}.lock").acquire(blocking=False):
-                shutil.rmtree(folder)
-        except Timeout:
-            say(f"{folder} is left: a process is filling it")
-    return before - cache_size()
+def seconds_of(folder: Path, shards: Shards) -> float:
+    return sum(took for number, took in read_seconds(folder).items() if number in shards)
 
 
 def key_of(description: Mapping[str, Any]) -> str:

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from imagelab.data import DATASETS
+from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, MODELS
 from imagelab.recipes import recommended
-from imagelab.settings.parsing import did_you_mean
+from imagelab.settings.parsing import did_you_mean, validate
 
 
 def one_of(table: Sequence[str]) -> AfterValidator:
@@ -95,7 +96,7 @@ class TrainSettings(BaseModel):
         None, description="what stands on a backbone: one dense layer, Dense 1024 before it, or Dense 512 and 256"
     )
     augmented_views: int | None = Field(
-        None, ge=0, le=100, description="augmented copies of each image that a head learns from besides the plain one"
+        None, ge=0, le=7, description="augmented copies of each image that a head learns from besides the plain one"
     )
     fine_tune_epochs: int | None = Field(
         None, ge=0, le=10_000, description="most epochs of fine-tuning, after the head was trained on a frozen backbone"
@@ -146,10 +147,28 @@ class TrainSettings(BaseModel):
         return limit
 
     def with_recipe(self) -> "TrainSettings":
-        """These settings, with what was not given taken from the recipe for this data set and model."""
+        """These settings, with what was not given taken from the recipe for this data set and model.
+
+        Raises:
+            SettingsError: what was given does not go with the recipe, or has no effect.
+        """
         recipe = recommended(self.dataset, self.model)
         missing = {name: value for name, value in recipe.items() if getattr(self, name) is None}
-        return type(self).model_validate({**self.model_dump(), **missing})
+        complete = validate(type(self), {**self.model_dump(), **missing})
+        if complete.weights not in (None, "none") and not complete.fine_tune_epochs:
+            self.refuse_what_has_no_effect()
+        return complete
+
+    def refuse_what_has_no_effect(self) -> None:
+        """Of a backbone that stays frozen: nobody shall believe that it was fine-tuned, or saw augmented images."""
+        for name in ("fine_tune_at", "fine_tune_learning_rate"):
+            if (value := getattr(self, name)) is not None:
+                raise SettingsError(f"{name}={value}: has no effect without fine_tune_epochs; give that too")
+        if self.augmentation not in (None, "none"):
+            raise SettingsError(
+                f"augmentation={self.augmentation}: has no effect on a frozen backbone, whose head learns from "
+                "features; give augmented_views, or fine_tune_epochs"
+            )
 
     def given(self) -> dict[str, Any]:
         """What the user has set to something else than its default, as plain values (`resume` itself left out).

@@ -105,7 +105,7 @@ def fine_tune(
 
     Args:
         network: the network to train.
-        best: the same network in float32, on whose features the head was trained.
+        best: the same network in float32, whose head was trained.
         options: as `train` takes them.
     """
     if not checkpoints.rows_of("fine_tune"):
