@@ -139,7 +139,7 @@ def test_a_run_goes_on_with_the_weights_it_began_with_or_not_at_all(
     path = tmp_path / "mine.weights.h5"
     (theirs,) = [word.removeprefix("weights=") for word in typed if word.startswith("weights=")]
     shutil.copy(theirs, path)
-    words = [word for word in typed if not word.startswith("weights=")]
+    words = [word for word in typed if not word.startswith(("weights=", "epochs="))]
     stopped = project.train(*words, f"weights={path}", "epochs=500", "early_stopping_patience=0", **cache)
     wait_until(lambda: project.epochs_done() >= 2)
     stopped.send_signal(signal.SIGINT)
