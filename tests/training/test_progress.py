@@ -18,8 +18,8 @@ def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=80)
 
-    def progress(checkpoints: Checkpoints, epochs: int, images: int) -> keras.callbacks.Callback:
-        return TrainingProgress(checkpoints, epochs, images, console)
+    def progress(checkpoints: Checkpoints, phase: str, epochs: int, images: int) -> keras.callbacks.Callback:
+        return TrainingProgress(checkpoints, phase, epochs, images, console)
 
     monkeypatch.setattr(importlib.import_module("imagelab.training.fit"), "TrainingProgress", progress)
     digits = load_dataset("digits")
