@@ -62,7 +62,7 @@ def run_once(settings: TrainSettings, dataset: Any, tracked: bool) -> float:
     """Seconds of the fit."""
     if not tracked:
         return fit_once(settings, dataset, None)[0]
-    context = tracked_run(settings.model_dump(mode="json"), None, {})
+    context = tracked_run(settings.model_dump(mode="json"), None, {}, {})
     with timed("start: open the run"):
         run = context.__enter__()
     seconds, finish = fit_once(settings, dataset, run)

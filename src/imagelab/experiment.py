@@ -1,5 +1,7 @@
 """The whole flow on one page: data, model, training, evaluation, and a run that holds all of it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from imagelab.errors import SettingsError
@@ -24,15 +26,15 @@ if TYPE_CHECKING:
     from imagelab.training import Checkpoints
 
 
-def run_experiment(settings: TrainSettings) -> Result:
-    """Train, evaluate and log one network.
+def run_experiment(settings: TrainSettings, tags: Mapping[str, str] = MappingProxyType({})) -> Result:
+    """Train, evaluate and log one network; a new run gets `tags` besides its own.
 
     Raises:
         ImagelabError: with the reason; the run is then FAILED.
         Interrupted: on Ctrl-C or SIGTERM; the run is then KILLED and can be resumed.
     """
     complete = settings.with_recipe()
-    with tracked_run(complete.model_dump(mode="json"), settings.resume, settings.given()) as run:
+    with tracked_run(complete.model_dump(mode="json"), settings.resume, settings.given(), tags) as run:
         if not run.is_recorded:
             train_and_evaluate(validate(TrainSettings, run.settings), run)
         return result_of(run)

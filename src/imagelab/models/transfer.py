@@ -45,6 +45,7 @@ def transfer_network(
         SettingsError: there are not so many stages, or the file is missing or not one of this backbone.
         WeightsError: the ImageNet weights cannot be had.
     """
+    top = head_layers(head, num_classes, dropout_rate)  # first: its chance does not depend on the backbone then
     inputs = keras.Input(image_shape)
     pixels = layers.Concatenate()([inputs] * 3) if image_shape[-1] == 1 else inputs
     pixels = layers.Resizing(image_size, image_size, INTERPOLATION, dtype="float32", name="resize")(pixels)
@@ -54,7 +55,7 @@ def transfer_network(
     maps = keras.tree.flatten(backbone(preprocess(pixels)))
     pooled = [layers.GlobalAveragePooling2D(dtype="float32")(stage) for stage in maps]
     features = layers.Concatenate(dtype="float32", name="features")(pooled)
-    return keras.Model(inputs, build_head(head, features.shape[-1], num_classes, dropout_rate)(features), name=name)
+    return keras.Model(inputs, stack_head(features.shape[-1], top)(features), name=name)
 
 
 def with_stages(backbone: keras.Model, stages: Sequence[str], pooled_stages: int) -> keras.Model:
@@ -82,14 +83,21 @@ def build_head(head: str, length: int, num_classes: int, dropout_rate: float | N
     batch-normalised, with dropout 0.5, before it. mlp: Dense 512 and 256 on the features as they are, each
     batch-normalised, with dropout 0.5.
     """
+    return stack_head(length, head_layers(head, num_classes, dropout_rate))
+
+
+def head_layers(head: str, num_classes: int, dropout_rate: float | None) -> list[layers.Layer]:
     body: list[layers.Layer] = []
     if head != "mlp":
         rate = 0.5 if head == "linear" else 0.3
         body += [layers.BatchNormalization(scale=False, center=False), dropout(rate, dropout_rate)]
     for units in {"linear": (), "wide": (1024,), "mlp": (512, 256)}[head]:
         body += [layers.Dense(units, activation="relu"), layers.BatchNormalization(), dropout(0.5, dropout_rate)]
-    top = [layers.Dense(num_classes), layers.Activation("softmax", dtype="float32", name="probabilities")]
-    return keras.Sequential([keras.Input((length,)), *body, *top], name="head")
+    return [*body, layers.Dense(num_classes), layers.Activation("softmax", dtype="float32", name="probabilities")]
+
+
+def stack_head(length: int, stack: list[layers.Layer]) -> keras.Model:
+    return keras.Sequential([keras.Input((length,)), *stack], name="head")
 
 
 def is_frozen(network: keras.Model) -> bool:

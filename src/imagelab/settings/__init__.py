@@ -2,5 +2,6 @@
 
 from imagelab.settings.parsing import parse, validate
 from imagelab.settings.train import TrainSettings
+from imagelab.settings.tune import TuneSettings
 
-__all__ = ["TrainSettings", "parse", "validate"]
+__all__ = ["TrainSettings", "TuneSettings", "parse", "validate"]

@@ -43,6 +43,8 @@ def validate(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # several settings that do not go together; the message names them
+            raise SettingsError(str(first["ctx"]["error"])) from None
         name, given = str(first["loc"][0]), shortened(first["input"])
         if first["type"] == "extra_forbidden":
             _refuse_unknown(name, list(kind.model_fields))
@@ -68,7 +70,7 @@ def describe_allowed(field: Any) -> str:
     if field.examples:
         return ", ".join(field.examples)
     kind = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
-    words = {int: "a whole number", float: "a number", str: "text", Path: "a folder"}[kind]
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a folder"}[kind]
     bounds = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     limits = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in bounds.items() if hasattr(m, key)]
     return " ".join([words, " and ".join(limits)]).strip()

@@ -12,21 +12,55 @@ Everything goes through an outbox on disk (`outbox.py`), which a thread delivers
 never waits for the store and a store that goes away loses nothing.
 """
 
-from imagelab.tracking.afterwards import end_with_mlflow_run, leave_wrapper
+from imagelab.tracking.afterwards import after_mlflow_run, end_with_mlflow_run, leave_wrapper
 from imagelab.tracking.lifecycle import tracked_run
-from imagelab.tracking.resuming import unattended_runs
+from imagelab.tracking.nested import (
+    attend,
+    create_parent,
+    end_child,
+    end_left_behind,
+    end_orphans,
+    find_parent,
+    find_refit,
+    insist,
+    open_child,
+    open_children,
+)
+from imagelab.tracking.resuming import this_process, unattended_runs, was_here_and_died
 from imagelab.tracking.run import RESUME, Run
-from imagelab.tracking.store import project_folder, runs_folder, use_tracking_store, without_password
+from imagelab.tracking.store import (
+    database_path,
+    project_folder,
+    reason_of,
+    runs_folder,
+    use_tracking_store,
+    without_password,
+)
 
 __all__ = [
     "RESUME",
     "Run",
+    "after_mlflow_run",
+    "attend",
+    "create_parent",
+    "database_path",
+    "end_child",
+    "end_left_behind",
+    "end_orphans",
     "end_with_mlflow_run",
+    "find_parent",
+    "find_refit",
+    "insist",
     "leave_wrapper",
+    "open_child",
+    "open_children",
     "project_folder",
+    "reason_of",
     "runs_folder",
+    "this_process",
     "tracked_run",
     "unattended_runs",
     "use_tracking_store",
+    "was_here_and_died",
     "without_password",
 ]

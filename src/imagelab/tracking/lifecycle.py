@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[str, Any]) -> Iterator[Run]:
+def tracked_run(
+    settings: Mapping[str, Any], resume: str | None, given: Mapping[str, Any], tags: Mapping[str, str]
+) -> Iterator[Run]:
     """Open a run with `settings`, or go on with the run `resume`, and end it as what is done inside ends.
 
     FINISHED after the last line, KILLED when interrupted, FAILED with the reason as a tag when something else raises.
@@ -29,6 +31,7 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
 
     Args:
         given: what the user has set besides `resume`; a resumed run goes on with its own settings and refuses others.
+        tags: what a new run is marked with from its first moment.
 
     Raises:
         TrackingError: the store does not answer, at the start or at the end.
@@ -36,7 +39,7 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
     """
     client = use_tracking_store()
     close_stale_runs(client)
-    run = resume_run(client, resume, given) if resume else open_run(client, settings)
+    run = resume_run(client, resume, given) if resume else open_run(client, settings, tags)
     try:
         begin(run, resumed=resume is not None)
         yield run
@@ -54,12 +57,13 @@ def tracked_run(settings: Mapping[str, Any], resume: str | None, given: Mapping[
         raise
 
 
-def open_run(client: "MlflowClient", settings: Mapping[str, Any]) -> Run:
+def open_run(client: "MlflowClient", settings: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
     """A new run, or the one that `mlflow run` has opened for this process; not left open where it cannot be begun."""
     from mlflow.tracking.context import registry
 
     wrapper = os.environ.get("MLFLOW_RUN_ID")
-    run_id = wrapper or client.create_run(experiment_id(client), tags=registry.resolve_tags()).info.run_id
+    all_tags = {**registry.resolve_tags(), **tags}
+    run_id = wrapper or client.create_run(experiment_id(client), tags=all_tags).info.run_id
     try:
         run = Run(client, run_id, make_folder(run_id, settings), dict(settings))
         run.wrapped = os.environ.pop("MLFLOW_RUN_ID", None) is not None

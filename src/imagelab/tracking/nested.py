@@ -1,0 +1,196 @@
+"""One parent run a study, one child run a trial: opened, gone on with, ended, and found when their process died.
+
+Several processes, on several machines, may work on one study. So the study itself, not a run, knows what came of a
+trial, and a run that is left open is ended by whoever sees that its trial is over.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from imagelab.errors import SettingsError, TrackingError
+from imagelab.tracking.afterwards import leave_wrapper
+from imagelab.tracking.delivery import may_pass
+from imagelab.tracking.lifecycle import experiment_id, log_end, remove_folder, wait_for_delivery
+from imagelab.tracking.resuming import this_process, was_here_and_died
+from imagelab.tracking.run import Run
+from imagelab.tracking.store import reason_of, runs_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ResultT = TypeVar("ResultT")
+PARENT = "mlflow.parentRunId"
+
+
+def insist(call: Callable[[], ResultT], patience: float) -> ResultT:
+    """The result of a request to the store; one that is away is asked again for `patience` seconds."""
+    deadline, pause = time.monotonic() + patience, 0.25
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not may_pass(error) or time.monotonic() > deadline:
+                raise TrackingError(f"the tracking store did not take a request ({reason_of(error)})") from error
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+
+def create_parent(client: "MlflowClient", name: str, study: str) -> str:
+    """Make the run of a study, or take the one that `mlflow run` has opened for this process; its id."""
+    from mlflow.tracking.context import registry
+
+    tags = {"study": study, "phase": "study", **this_process()}
+    if wrapper := os.environ.pop("MLFLOW_RUN_ID", None):
+        for key, value in {**tags, "mlflow.runName": name}.items():
+            client.set_tag(wrapper, key, value)
+        return wrapper
+    return str(client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, name).info.run_id)
+
+
+def find_parent(client: "MlflowClient", run_id: str, study: str) -> None:
+    """Make sure that the study's run is in this store.
+
+    Raises:
+        SettingsError: it is not, or is deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        deleted = client.get_run(run_id).info.lifecycle_stage != "active"
+    except MlflowException as error:
+        if may_pass(error):
+            raise TrackingError(f"the tracking store does not answer ({reason_of(error)})") from error
+        raise SettingsError(
+            f"study={study}: belongs to run {run_id}, which this tracking store does not have; set MLFLOW_TRACKING_URI "
+            "to the store that has it, or name another study"
+        ) from error
+    if deleted:
+        raise SettingsError(
+            f"study={study}: its run {run_id} is deleted; restore it (mlflow runs restore --run-id {run_id}) "
+            "or name another study"
+        )
+    if os.environ.get("MLFLOW_RUN_ID") == run_id:
+        del os.environ["MLFLOW_RUN_ID"]
+    else:
+        leave_wrapper("delete")
+
+
+def attend(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> Run | None:
+    """The run of a study, to write to; None while another process on this machine does."""
+    folder = runs_folder() / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "run.lock")
+    with suppress(Timeout):
+        lock.acquire(blocking=False)
+        return Run(client, run_id, lock, dict(settings))
+    return None
+
+
+def open_child(
+    client: "MlflowClient", parent_id: str, name: str, tags: Mapping[str, str], settings: Mapping[str, Any]
+) -> Run:
+    """A new run of a trial below its study's run.
+
+    Raises:
+        TrackingError: the store did not answer for `upload_patience` seconds.
+    """
+    from mlflow.tracking.context import registry
+
+    all_tags = {**registry.resolve_tags(), **tags, **this_process(), PARENT: parent_id}
+
+    def create() -> Run:
+        experiment = client.get_run(parent_id).info.experiment_id
+        run_id = client.create_run(experiment, None, all_tags, name).info.run_id
+        (runs_folder() / run_id).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs_folder() / run_id / "run.lock")
+        lock.acquire()
+        return Run(client, run_id, lock, dict(settings))
+
+    run = insist(create, settings["upload_patience"])
+    run.log_params(settings)
+    return run
+
+
+def end_child(run: Run, status: str, **tags: str) -> None:
+    """Log a run's end and wait until the store knows all of it.
+
+    Raises:
+        TrackingError: it does not, for as long as `upload_patience` says; the rest stays on disk.
+    """
+    log_end(run, status, **tags)
+    delivered = wait_for_delivery(run, None)
+    if delivered:
+        remove_folder(run)
+    run.delivery.end()
+    run.lock.release()
+    if not delivered:
+        raise TrackingError(
+            f"the tracking store has not taken all of run {run.run_id} ({run.delivery.trouble}); it is kept in "
+            f"{run.folder}, and the same command delivers it"
+        )
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The run that trains a study's best settings, as far as there is one.
+
+    Attributes:
+        run_id: of one that was interrupted, to go on with.
+        elsewhere: the machine (or process) that is at it.
+    """
+
+    run_id: str | None = None
+    is_finished: bool = False
+    elsewhere: str | None = None
+
+
+def find_refit(client: "MlflowClient", parent_id: str, tags: Mapping[str, str]) -> Refit:
+    experiment = client.get_run(parent_id).info.experiment_id
+    query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+    for run in client.search_runs([experiment], query):
+        if run.info.status == "FINISHED":
+            return Refit(run.info.run_id, is_finished=True)
+        folder = runs_folder() / run.info.run_id
+        if run.info.status == "RUNNING" and not was_here_and_died(run.data.tags):
+            return Refit(elsewhere=run.data.tags.get("host", "another machine"))
+        if (folder / "settings.json").exists():
+            return Refit(run.info.run_id)
+    return Refit()
+
+
+def open_children(client: "MlflowClient", parent_id: str) -> list[Any]:
+    """The runs of trials that are RUNNING by what the store knows."""
+    experiment = client.get_run(parent_id).info.experiment_id
+    return list(client.search_runs([experiment], f"tags.`{PARENT}` = '{parent_id}' and attributes.status = 'RUNNING'"))
+
+
+def end_left_behind(client: "MlflowClient", run_id: str, status: str, **tags: str) -> None:
+    """End the run of a process that died, with what it had to say but could not."""
+    folder = runs_folder() / run_id
+    if (folder / "outbox.jsonl").exists():
+        lock = FileLock(folder / "run.lock")
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:  # its process lives and is just ending it
+            return
+        with suppress(TrackingError):
+            end_child(Run(client, run_id, lock, {"upload_patience": 10.0}), status, **tags)
+        return
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    client.set_terminated(run_id, status)
+
+
+def end_orphans(client: "MlflowClient", study: str, parent_id: str) -> None:
+    """End runs that a process opened for this study and died before the study knew of them."""
+    experiment = client.get_run(parent_id).info.experiment_id
+    query = f"tags.study = '{study}' and tags.phase = 'study' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([experiment], query):
+        if run.info.run_id != parent_id and was_here_and_died(run.data.tags):
+            client.set_terminated(run.info.run_id, "KILLED")

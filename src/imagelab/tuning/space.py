@@ -1,0 +1,201 @@
+"""The search space: which settings of a training vary, and between which values.
+
+    learning_rate=log:1e-4:1e-2, dropout_rate=0:0.6, batch_size=64|128|256, epochs=5:20:5
+
+A value is low:high, log:low:high, low:high:step or a|b|c, or the same in a YAML file (`name: value`, a choice also
+as a list). Whole-number settings are searched in whole numbers; both ends and every choice must be allowed in `train`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+
+from imagelab.errors import SettingsError
+from imagelab.settings import TrainSettings, validate
+from imagelab.settings.parsing import did_you_mean, shortened
+
+Space = dict[str, BaseDistribution]
+DEFAULT = {"learning_rate": "log:1e-4:1e-2", "dropout_rate": "0:0.6"}
+OWN_DROPOUT_RATE = {"basic_ann": 0.2, "basic_cnn": 0.5, "deeper_cnn": 0.33}  # means; 0.4 for the wide head
+NOT_SEARCHED = {
+    "dataset": "trials on different data cannot be compared",
+    "seed": "it also chooses the validation images, by which trials are compared",
+    "limit": "it also chooses the validation images, by which trials are compared",
+    "validation_fraction": "it also chooses the validation images, by which trials are compared",
+    **dict.fromkeys(("note", "data_dir", "upload_patience", "resume", "feature_cache_limit"), "it changes no result"),
+}
+
+
+def make_space(search: str | None, base: TrainSettings) -> Space:
+    """The distribution of each searched setting; without `search`, of learning rate and dropout rate.
+
+    Args:
+        base: what all trials have in common; what is fixed in it cannot be searched.
+
+    Raises:
+        SettingsError: in one line, naming the setting that is wrong.
+    """
+    fixed = base.given()
+    entries = {n: v for n, v in DEFAULT.items() if n not in fixed} if search is None else read_entries(search)
+    if not entries:
+        raise SettingsError("search: nothing is left to search, since learning_rate and dropout_rate are both given")
+    for name in entries:
+        refuse(name, fixed)
+    space = {name: make_distribution(name, value) for name, value in entries.items()}
+    for name, distribution in space.items():
+        for value in ends_of(distribution):
+            try:
+                validate(TrainSettings, {**base.model_dump(exclude_unset=True), name: value}).with_recipe()
+            except SettingsError as error:
+                raise SettingsError(f"search: {error}") from None
+    return space
+
+
+def read_entries(search: str) -> dict[str, Any]:
+    """Values by setting, from a YAML file where there is one of that name, else from the text itself."""
+    if search.endswith((".yaml", ".yml")):
+        return read_file(Path(search).expanduser())
+    entries: dict[str, Any] = {}
+    for part in search.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise SettingsError(f"search={shortened(search)}: {part.strip()!r} is not name=values")
+        if name in entries:
+            raise SettingsError(f"search={shortened(search)}: {name} is given twice")
+        entries[name] = value
+    return entries
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"search={path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"search={path}: is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict) or not content:
+        raise SettingsError(f"search={path}: must hold one or more lines `name: values`")
+    return {str(name): value for name, value in content.items()}
+
+
+def refuse(name: str, fixed: Mapping[str, Any]) -> None:
+    if name in NOT_SEARCHED:
+        raise SettingsError(f"search: {name} cannot be searched: {NOT_SEARCHED[name]}")
+    if name not in TrainSettings.model_fields:
+        raise SettingsError(
+            f"search: there is no setting named {name!r}{did_you_mean(name, list(TrainSettings.model_fields))}"
+        )
+    if name in fixed:
+        raise SettingsError(f"search: {name} is also fixed to {fixed[name]}; leave out one of the two")
+
+
+def make_distribution(name: str, value: Any) -> BaseDistribution:
+    """The distribution that one entry describes, by the type of the setting."""
+    if isinstance(value, list) or "|" in str(value):
+        choices = value if isinstance(value, list) else [choice.strip() for choice in str(value).split("|")]
+        return choice_of(name, choices)
+    words = str(value).split(":")
+    log = words[0] == "log"
+    kind = number_type(name)
+    if kind is None:
+        raise SettingsError(f"search: {name}={value}: is no number; give its values as a|b|c")
+    try:
+        low, high, *step = [kind(word) for word in words[log:]]
+    except ValueError:
+        raise wrong(name, value, f"low:high, log:low:high, low:high:step or a|b|c, of {TYPES[kind]}") from None
+    if len(step) > 1 or (log and step) or not low < high or (log and low <= 0) or (step and step[0] <= 0):
+        raise wrong(name, value, "low < high, a step above 0 if any, and with log: low above 0 and no step")
+    if kind is int:
+        return IntDistribution(int(low), int(high), log=log, step=int(step[0]) if step else 1)
+    return FloatDistribution(low, high, log=log, step=step[0] if step else None)
+
+
+TYPES = {int: "whole numbers", float: "numbers"}
+
+
+def wrong(name: str, value: Any, expected: str) -> SettingsError:
+    return SettingsError(f"search: {name}={shortened(value)}: must be {expected}")
+
+
+def choice_of(name: str, choices: list[Any]) -> BaseDistribution:
+    kind = number_type(name)
+    try:
+        typed = [kind(choice) if kind else str(choice) for choice in choices]
+    except (ValueError, TypeError):
+        raise wrong(name, "|".join(map(str, choices)), f"choices that are {TYPES[kind or float]}") from None
+    if len(set(typed)) < len(typed) or not typed:
+        raise wrong(name, "|".join(map(str, choices)), "one or more different choices")
+    return CategoricalDistribution(typed)
+
+
+def number_type(name: str) -> type[int] | type[float] | None:
+    """int or float, where the setting is a number."""
+    annotation = TrainSettings.model_fields[name].annotation
+    kinds = {kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)}
+    return next((kind for kind in (int, float) if kind in kinds), None)
+
+
+def ends_of(distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
+def suggest(trial: Trial, space: Space) -> None:
+    """Let the study's sampler draw a value of each setting for this trial."""
+    for name, distribution in space.items():
+        if isinstance(distribution, CategoricalDistribution):
+            trial.suggest_categorical(name, distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        elif isinstance(distribution, FloatDistribution):
+            trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def grid_of(space: Space) -> dict[str, list[Any]]:
+    """Every value of each setting, for a sampler that tries all combinations.
+
+    Raises:
+        SettingsError: a setting has no steps.
+    """
+    grid: dict[str, list[Any]] = {}
+    for name, distribution in space.items():
+        if isinstance(distribution, CategoricalDistribution):
+            grid[name] = list(distribution.choices)
+        elif (isinstance(distribution, IntDistribution) and not distribution.log) or (
+            isinstance(distribution, FloatDistribution) and distribution.step
+        ):
+            step = distribution.step or 1
+            count = int(round((distribution.high - distribution.low) / step, 6)) + 1
+            grid[name] = [distribution.low + i * step for i in range(count)]
+        else:
+            raise SettingsError(f"sampler=grid: {name} needs choices (a|b|c) or a step (low:high:step)")
+    return grid
+
+
+def recipe_point(space: Space, base: TrainSettings) -> dict[str, Any]:
+    """Where the recipe lies in the space, or the nearest point to it.
+
+    The dropout rate of a network that keeps its own ones stands for them; the trial itself is trained with its own.
+    """
+    values = {name: getattr(base, name) for name in space}
+    if values.get("dropout_rate", 0) is None:
+        values["dropout_rate"] = OWN_DROPOUT_RATE.get(base.model, 0.4)
+    return {name: nearest(distribution, values[name]) for name, distribution in space.items()}
+
+
+def nearest(distribution: BaseDistribution, value: Any) -> Any:
+    """The value of the space that is nearest to `value`; the first choice where it is none of them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value if value in distribution.choices else distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    inside = min(max(value, distribution.low), distribution.high)
+    if distribution.step and not distribution.log:
+        steps = round((inside - distribution.low) / distribution.step)
+        inside = min(distribution.low + steps * distribution.step, distribution.high)
+    return inside

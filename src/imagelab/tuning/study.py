@@ -1,0 +1,263 @@
+"""A study: made once, found again by every process that works on it, and claimed trial by trial."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+
+from imagelab.errors import SettingsError
+from imagelab.settings import TrainSettings, TuneSettings, validate
+from imagelab.tracking import (
+    create_parent,
+    database_path,
+    find_parent,
+    project_folder,
+    was_here_and_died,
+    without_password,
+)
+from imagelab.tuning.proposals import make_pruner, make_sampler, most_trials
+from imagelab.tuning.space import Space, make_space, recipe_point
+from imagelab.tuning.storage import lock_database, open_storage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RETRIES = 1  # of a trial whose process died
+MINE = "imagelab"  # the study's attribute that says what its trials have in common
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process's view of a study.
+
+    Attributes:
+        base: the recipe, and what all trials have in common.
+        n_trials: how many trials the study shall have; at most as many as there are combinations.
+    """
+
+    settings: TuneSettings
+    url: str
+    study: optuna.Study
+    space: Space
+    base: TrainSettings
+    n_trials: int
+
+    @property
+    def run_id(self) -> str:
+        """The study's run."""
+        return str(self.study.user_attrs["run_id"])
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial that counts: one that was tried again is not among them, since the newer one stands for it."""
+        return counted(self.study.get_trials(deepcopy=False))
+
+    @property
+    def finished(self) -> list[FrozenTrial]:
+        """Those of `trials` that are over, in the order of their ends."""
+        over = [trial for trial in self.trials if trial.state.is_finished()]
+        return sorted(over, key=lambda trial: (trial.datetime_complete, trial.number))
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.finished) >= self.n_trials
+
+    def lock(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Only the process that holds it makes, claims or closes trials."""
+        return lock_database(self.url, f"study {self.study.study_name}", self.settings.upload_patience)
+
+    def settings_of(self, trial: FrozenTrial | optuna.Trial) -> TrainSettings:
+        """What the trial is (or was) trained with, complete."""
+        if trial.user_attrs.get("recipe"):
+            return self.base
+        changed = {**self.base.model_dump(), **trial.params}
+        return validate(TrainSettings, changed)
+
+    def searched(self, trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:
+        """What a trial was trained with of all that is searched; without what the recipe leaves to the network."""
+        settings = self.settings_of(trial).model_dump(mode="json")
+        return {name: settings[name] for name in self.space if settings[name] is not None}
+
+    def sampler(self) -> optuna.samplers.BaseSampler:
+        """A sampler whose chance depends on how many trials there are, so that a resumed study proposes the same."""
+        number = len(self.study.get_trials(deepcopy=False))
+        grid = self.settings.sampler == "grid"  # its seed orders the combinations: one order for all
+        return make_sampler(self.settings.sampler, self.space, self.settings.seed + (0 if grid else 1_000_003 * number))
+
+
+def plan(settings: TuneSettings) -> tuple[Space, TrainSettings, int]:
+    """Search space, what all trials have in common, and how many there shall be; asks no database.
+
+    Raises:
+        SettingsError: in one line, whatever is wrong with them.
+    """
+    given = settings.of_trials()
+    base = given.with_recipe()
+    space = make_space(settings.search, given)
+    make_sampler(settings.sampler, space, 0)
+    return space, base, min(settings.n_trials, most_trials(settings.sampler, space) or settings.n_trials)
+
+
+def storage_url(settings: TuneSettings, tracking_uri: str) -> str:
+    """The study database: as given, or beside the tracking database."""
+    if settings.storage:
+        return settings.storage
+    beside = database_path(tracking_uri)
+    return f"sqlite:///{(beside.parent if beside else project_folder()) / 'optuna.db'}"
+
+
+def open_session(settings: TuneSettings, client: "MlflowClient") -> Session:
+    """Go on with the study, or make it with its run and its first trial, which is the recipe.
+
+    Raises:
+        SettingsError: there is such a study, but it is another one.
+        TrackingError: a database does not answer.
+    """
+    space, base, n_trials = plan(settings)
+    url = storage_url(settings, client.tracking_uri)
+    storage = open_storage(url, settings.upload_patience, settings.grace_period)
+    with lock_database(url, f"study {settings.study_name}", settings.upload_patience):
+        study = optuna.create_study(
+            study_name=settings.study_name,
+            storage=storage,
+            directions=settings.directions,
+            load_if_exists=True,
+            pruner=make_pruner(settings.pruner_name, base.epochs or 1),
+        )
+        refuse_another(study, settings, description_of(settings, space, base), url)
+        if "run_id" not in study.user_attrs:
+            study.set_user_attr("run_id", create_parent(client, study.study_name, study.study_name))
+        else:
+            find_parent(client, study.user_attrs["run_id"], study.study_name)
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(recipe_point(space, base), user_attrs={"recipe": True})  # so nothing worse is found
+    return Session(settings, url, study, space, base, n_trials)
+
+
+def description_of(settings: TuneSettings, space: Space, base: TrainSettings) -> dict[str, Any]:
+    """All that trials must have in common to be compared."""
+    ours = base.model_dump(
+        mode="json", exclude={"note", "data_dir", "upload_patience", "resume", "feature_cache_limit"}
+    )
+    searched = {name: distribution_to_json(distribution) for name, distribution in sorted(space.items())}
+    return {"objective": settings.objective, "search": searched, **ours}
+
+
+def refuse_another(study: optuna.Study, settings: TuneSettings, description: dict[str, Any], url: str) -> None:
+    """Accept a study only if it is this one; one that is empty becomes it."""
+    other = "name another one by -P study=NAME"
+    directions = [direction.name.lower() for direction in study.directions]
+    if directions != settings.directions:
+        raise SettingsError(
+            f"study={study.study_name}: exists in {without_password(url)} to {' and '.join(directions)}, "
+            f"while objective={settings.objective} is to {' and '.join(settings.directions)}; {other}"
+        )
+    known = study.user_attrs.get(MINE)
+    if known is None:
+        if study.get_trials(deepcopy=False):
+            raise SettingsError(
+                f"study={study.study_name}: exists in {without_password(url)}, made by another program; {other}"
+            )
+        study.set_user_attr(MINE, description)
+        return
+    for name in description.keys() | known.keys():
+        if known.get(name) != description.get(name):
+            was, now = described(known.get(name)), described(description.get(name))
+            raise SettingsError(f"study={study.study_name}: exists with {name}={was}, not {now}; {other}")
+
+
+def described(value: Any) -> str:
+    """A value of the description as one reads it."""
+    if not isinstance(value, dict):
+        return str(value)
+    words = []
+    for name, text in value.items():
+        attributes = json.loads(text)["attributes"]
+        ends = attributes.get("choices") or [attributes["low"], attributes["high"]]
+        log, between = "log:" * bool(attributes.get("log")), "|" if "choices" in attributes else ":"
+        words.append(f"{name}={log}{between.join(map(str, ends))}")
+    return ", ".join(words)
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    superseded = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [trial for trial in trials if trial.number not in superseded and not trial.user_attrs.get("void")]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to begin one trial, for as long as the study's lock is held.
+
+    Attributes:
+        release: lets the next process claim a trial, once this one has begun.
+        is_held: whether it still holds; the database may have gone away in between.
+    """
+
+    release: Callable[[], None]
+    is_held: Callable[[], bool]
+
+
+@contextmanager
+def claimed(session: Session, deadline: float | None) -> Iterator[Claim | None]:
+    """Give a claim, or None when there is no trial to begin (any more, in time, or yet)."""
+    with ExitStack() as held:
+        is_held = held.enter_context(session.lock())
+        close_dead(session)
+        trials = session.trials
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        in_time = deadline is None or time.time() < deadline
+        free = in_time and (waiting or len(trials) < session.n_trials)
+        yield Claim(held.close, is_held) if free else None
+
+
+def close_dead(session: Session) -> None:
+    """Fail trials that nobody works on any more, and put those that may be tried again in line; needs the lock."""
+    study, grace = session.study, session.settings.grace_period
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        owner = trial.user_attrs.get("process")
+        assert trial.datetime_start is not None
+        unowned = owner is None and time.time() - trial.datetime_start.timestamp() > grace
+        if unowned or (owner and was_here_and_died(owner)):
+            study.tell(trial.number, state=TrialState.FAIL)
+    optuna.storages.fail_stale_trials(study)
+    try_again(study)
+
+
+def try_again(study: optuna.Study) -> None:
+    """Put interrupted trials in line again, and once those whose process died; those that failed by themselves not."""
+    trials = study.get_trials(deepcopy=False)
+    for trial in counted(trials):
+        attributes = trial.user_attrs
+        retries = attributes.get("retries", 0) + (not attributes.get("interrupted"))
+        if trial.state != TrialState.FAIL or "failure" in attributes or retries > RETRIES:
+            continue
+        kept = {"retry_of": trial.number, "retries": retries}
+        if attributes.get("recipe"):
+            kept["recipe"] = True
+        system = {key: value for key, value in trial.system_attrs.items() if key in ("fixed_params", "grid_id")}
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=kept,
+                system_attrs=system,
+            )
+        )
+
+
+def ending_of(trial: FrozenTrial) -> tuple[str, dict[str, str]]:
+    """How the run of a finished trial ends: its status and tags."""
+    if trial.user_attrs.get("interrupted"):
+        return "KILLED", {"trial_state": "interrupted"}
+    if trial.state == TrialState.FAIL:
+        return "FAILED", {"trial_state": "failed", "failure": trial.user_attrs.get("failure", "its process ended")}
+    if trial.state == TrialState.PRUNED:
+        return "KILLED", {"trial_state": "pruned"}
+    return "FINISHED", {"trial_state": "complete"}

@@ -1,0 +1,138 @@
+"""The training of one trial. Data, and the features of a frozen backbone, are loaded once a process."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagelab.quiet import start_keras
+from imagelab.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from imagelab.data.dataset import Dataset, Split
+    from imagelab.features import Features
+
+Row = dict[str, Any]
+FEATURES = ("model", "weights", "image_size", "pooled_stages", "augmented_views", "mixed_precision")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen backbone: the features of the training images, and what a head on them needs to know.
+
+    Attributes:
+        length: numbers a feature vector has.
+        parameter_count: those of the backbone alone.
+    """
+
+    features: "Features"
+    length: int
+    parameter_count: int
+
+
+class Workbench:
+    """Trains networks that differ in what is searched, one after the other."""
+
+    def __init__(self, base: TrainSettings) -> None:
+        """Load the data.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        start_keras()
+        from imagelab.data import load_dataset
+        from imagelab.data.dataset import split_validation
+
+        self.base = base
+        self.dataset: Dataset = load_dataset(base.dataset, **base.arguments_of(load_dataset))
+        self.parts: tuple[Split, Split] = split_validation(self.dataset.train, **base.arguments_of(split_validation))
+        self.backbone = lru_cache(maxsize=2)(self.load_backbone)
+
+    def train(self, settings: TrainSettings, on_epoch: Callable[[Row], None]) -> dict[str, float]:
+        """Train, and return every figure that may be an objective, of the epoch with the lowest val_loss.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+            SettingsError, WeightsError, DataError: nothing can be trained so.
+        """
+        import keras
+
+        from imagelab.training import Checkpoints
+
+        keras.backend.clear_session()
+        with tempfile.TemporaryDirectory(prefix="imagelab-trial-") as folder:
+            checkpoints = Checkpoints(Path(folder))
+            frozen = settings.weights not in (None, "none")
+            if frozen and not settings.fine_tune_epochs:
+                parameter_count = self.train_head(settings, checkpoints, on_epoch)
+            else:
+                parameter_count = self.train_network(settings, checkpoints, on_epoch)
+            measured = {name: value for name, value in checkpoints.best_row.items() if name.startswith("val_")}
+            seconds = sum(row["epoch_seconds"] for row in checkpoints.rows)
+            best_epoch = checkpoints.best_row["epoch"]
+        return {
+            **measured,
+            "parameter_count": parameter_count,
+            "training_seconds": seconds,
+            "best_epoch": best_epoch,
+        }
+
+    def train_head(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
+        """Train a head on the features of a frozen backbone, as `experiment.train_by_transfer` does."""
+        from imagelab.data.dataset import split_validation
+        from imagelab.models.transfer import build_head
+        from imagelab.training import seed_everything, train
+
+        backbone = self.backbone(tuple(getattr(settings, name) for name in FEATURES))
+        parts = split_validation(backbone.features, **settings.arguments_of(split_validation))
+        seed_everything(settings.seed)
+        assert settings.head is not None
+        head = build_head(settings.head, backbone.length, self.dataset.num_classes, settings.dropout_rate)
+        options = settings.arguments_of(train) | {"on_epoch": on_epoch, "phase": "head", "augmentation": "none"}
+        train(head, *parts, checkpoints, **options)
+        return backbone.parameter_count + int(head.count_params())
+
+    def train_network(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
+        """Train all of a network; a pretrained one's head first, then its last layers."""
+        from imagelab.models.transfer import is_frozen, unfreeze
+        from imagelab.training import choose_dtype_policy, fine_tune, restore_best, train
+
+        network = self.build(settings, choose_dtype_policy(settings.mixed_precision))
+        options = settings.arguments_of(train) | {"on_epoch": on_epoch}
+        if not is_frozen(network):
+            train(network, *self.parts, checkpoints, **options)
+            return int(network.count_params())
+        unfreeze(network, **settings.arguments_of(unfreeze))
+        best = self.build(settings, "float32")
+        self.train_head(settings, checkpoints, on_epoch)
+        restore_best(best, checkpoints)
+        fine_tune(network, best, *self.parts, checkpoints, **options | settings.arguments_of(fine_tune))
+        return int(network.count_params())
+
+    def build(self, settings: TrainSettings, policy: str) -> "keras.Model":
+        from imagelab.models import build_model
+        from imagelab.training import seed_everything, under_policy
+
+        seed_everything(settings.seed)
+        with under_policy(policy):
+            options = settings.arguments_of(build_model)
+            return build_model(settings.model, self.dataset.image_shape, self.dataset.num_classes, **options)
+
+    def load_backbone(self, values: tuple[Any, ...]) -> Backbone:
+        """The features that settings with these values (of FEATURES) learn from, computed where no run did before."""
+        from imagelab.features import FeatureSource
+        from imagelab.models.transfer import backbone_of, describe_features
+        from imagelab.training import choose_dtype_policy
+
+        settings = self.base.model_copy(update=dict(zip(FEATURES, values, strict=True)))
+        best = self.build(settings, "float32")
+        network = self.build(settings, choose_dtype_policy(settings.mixed_precision))
+        description = describe_features(best) | {"dataset_digest": self.dataset.digest}
+        source = FeatureSource(best, network, description, settings.feature_cache_limit)
+        views = 1 + (settings.augmented_views or 0)
+        features = source.features("train", self.dataset.train, limit=settings.limit, views=views)
+        return Backbone(features, best.get_layer("features").output.shape[-1], int(backbone_of(best).count_params()))

@@ -1,0 +1,163 @@
+"""A process that works on the trials of a study: `python -m imagelab.tuning.worker`, started by `session.py`.
+
+It is told what to do in one line of JSON on standard input, and stops when that is closed: when its parent has died.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from imagelab.command import interruptible
+from imagelab.console import say
+from imagelab.errors import DataError, ImagelabError, Interrupted, SettingsError, TrackingError, WeightsError
+from imagelab.settings import TrainSettings, TuneSettings, validate
+from imagelab.tracking import Run, end_child, open_child, this_process, use_tracking_store
+from imagelab.tuning.space import suggest
+from imagelab.tuning.study import Claim, Session, claimed, ending_of, open_session
+from imagelab.tuning.trial import Row, Workbench
+
+FATAL = (DataError, SettingsError, TrackingError, WeightsError, OSError)  # the next trial would fail so, too
+
+
+class Worker:
+    """Works on trials, one after the other, until there are none left.
+
+    Attributes:
+        run: the run of the trial under way.
+        fatal: why no more trials are begun.
+    """
+
+    def __init__(self, session: Session, deadline: float | None) -> None:
+        self.session, self.deadline = session, deadline
+        self.client = use_tracking_store()
+        self.bench = Workbench(session.base)
+        self.run: Run | None = None
+        self.fatal: Exception | None = None
+
+    def work(self) -> None:
+        """Claim and train until the study is complete, or time is up."""
+        while not self.fatal:
+            with claimed(self.session, self.deadline) as claim:
+                if claim:
+                    self.work_on_one(claim)
+            if not claim:
+                trials = self.session.trials
+                late = self.deadline is not None and time.time() >= self.deadline
+                if late or not any(trial.state == TrialState.RUNNING for trial in trials):
+                    return
+                time.sleep(1)  # a trial elsewhere may still turn out to be dead
+        raise self.fatal
+
+    def work_on_one(self, claim: Claim) -> None:
+        study = self.session.study
+        study.sampler = self.session.sampler()
+        study.optimize(
+            lambda trial: self.train(trial, claim), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
+        )
+
+    def train(self, trial: optuna.Trial, claim: Claim) -> tuple[float, ...]:
+        """The objective: the values of one trial."""
+        if not claim.is_held():
+            trial.set_user_attr("void", True)
+            raise TrackingError("the database went away while the trial was begun; another takes its place")
+        trial.set_user_attr("process", this_process())
+        suggest(trial, self.session.space)
+        claim.release()
+        try:
+            return self.train_as(trial, self.session.settings_of(trial))
+        except optuna.TrialPruned:
+            raise
+        except Interrupted:
+            with self.session.lock():
+                trial.set_user_attr("interrupted", True)
+                self.session.study.tell(trial, state=TrialState.FAIL)
+            self.end_run("KILLED", trial_state="interrupted")
+            raise
+        except FATAL as error:
+            trial.set_user_attr("interrupted", True)
+            self.fatal = error
+            raise
+        except Exception as error:
+            say(traceback.format_exc())
+            trial.set_user_attr("failure", f"{type(error).__name__}: {error}"[:1000])
+            raise
+
+    def train_as(self, trial: optuna.Trial, settings: TrainSettings) -> tuple[float, ...]:
+        self.run = self.open_run(trial, settings)
+        trial.set_user_attr("run_id", self.run.run_id)
+        run, objectives = self.run, self.session.settings.objectives
+
+        def on_epoch(row: Row) -> None:
+            run.log_epoch(row)
+            if len(objectives) == 1 and objectives[0] in row:
+                trial.report(row[objectives[0]], row["epoch"])
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        started = time.perf_counter()
+        figures = self.bench.train(settings, on_epoch)
+        run.log_metrics({"best_val_accuracy": figures["val_accuracy"], **single(figures)}, int(figures["best_epoch"]))
+        trial.set_user_attr("figures", figures)
+        trial.set_user_attr("seconds", time.perf_counter() - started)
+        return tuple(figures[name] for name in objectives)
+
+    def open_run(self, trial: optuna.Trial, settings: TrainSettings) -> Run:
+        tags = {
+            "study": self.session.study.study_name,
+            "trial_number": str(trial.number),
+            "trial_state": "running",
+            "dataset": settings.dataset,
+            "model": settings.model,
+        }
+        values = settings.model_dump(mode="json", exclude={"resume", "note"})
+        name = f"trial {trial.number}{' (recipe)' if trial.user_attrs.get('recipe') else ''}"
+        return open_child(self.client, self.session.run_id, name, tags, values)
+
+    def end_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        status, tags = ending_of(trial)
+        self.end_run(status, **tags)
+
+    def end_run(self, status: str, **tags: str) -> None:
+        if run := self.run:
+            self.run = None
+            end_child(run, status, **tags)
+
+
+def single(figures: dict[str, float]) -> dict[str, float]:
+    return {name: figures[name] for name in ("best_epoch", "parameter_count", "training_seconds")}
+
+
+def stop_with_parent() -> None:
+    """Interrupt this process when standard input is closed."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="imagelab-watch", daemon=True).start()
+
+
+def main() -> None:
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
+    try:
+        with interruptible():
+            stop_with_parent()
+            session = open_session(validate(TuneSettings, job["settings"]), use_tracking_store())
+            Worker(session, job["deadline"]).work()
+    except Interrupted:
+        sys.exit(130)
+    except ImagelabError as error:
+        say(str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
