@@ -70,7 +70,7 @@ def train_ours(weights: str, batch_size: int, epochs: int) -> dict[str, Any]:
         checkpoints = Checkpoints(Path(folder))
         settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": 0.001}
         train(
-            head_of(best),
+            head_of(network),
             *split_validation(learned, 0.1, 0),
             checkpoints,
             phase="head",

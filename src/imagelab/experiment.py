@@ -122,7 +122,7 @@ def train_by_transfer(
     run.log_tags(phase="head")
     parts = split_validation(learned, **settings.arguments_of(split_validation))
     options = settings.arguments_of(train) | {"on_epoch": run.log_epoch}
-    train(head_of(best), *parts, checkpoints, **options | {"phase": "head", "augmentation": "none"})
+    train(head_of(network), *parts, checkpoints, **options | {"phase": "head", "augmentation": "none"})
     if settings.fine_tune_epochs:
         run.log_tags(phase="fine_tune")
         fine_tune(network, best, fitted, validated, checkpoints, **options | settings.arguments_of(fine_tune))

@@ -77,7 +77,7 @@ def load_backbone(application: Callable[..., keras.Model], weights: str, **argum
 
 
 def build_head(head: str, length: int, num_classes: int, dropout_rate: float | None) -> keras.Model:
-    """From features (n, length) to probabilities, in float32.
+    """From features (n, length) to probabilities, float32 whatever the layers compute in.
 
     linear: standardised features, dropout 0.5, one dense layer. wide: standardised features, dropout 0.3, Dense 1024,
     batch-normalised, with dropout 0.5, before it. mlp: Dense 512 and 256 on the features as they are, each

@@ -70,12 +70,8 @@ class Board:
             epoch = max(trial.intermediate_values, default=0)
             value = trial.intermediate_values.get(epoch)
             shown = "" if value is None else figure(self.session.settings.objectives[0], value)
-            table.add_row(
-                str(trial.number),
-                f"{epoch}/{self.session.base.epochs}",
-                shown,
-                settings_text(self.session.searched(trial)),
-            )
+            searched = settings_text(self.session.searched(trial))
+            table.add_row(str(trial.number), f"{epoch}/{self.session.base.epochs}", shown, searched)
         return table
 
 

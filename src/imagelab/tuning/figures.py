@@ -14,7 +14,7 @@ from optuna.visualization import matplotlib as pictures
 
 from imagelab.tuning.study import Session, ending_of
 
-LAYOUT = {"figure.constrained_layout.use": True}
+LAYOUT: dict[Any, Any] = {"figure.constrained_layout.use": True}
 MOST_IN_CONTOUR = 4  # settings: the figure has as many rows and columns
 
 

@@ -85,13 +85,14 @@ class Workbench:
         """Train a head on the features of a frozen backbone, as `experiment.train_by_transfer` does."""
         from imagelab.data.dataset import split_validation
         from imagelab.models.transfer import build_head
-        from imagelab.training import seed_everything, train
+        from imagelab.training import choose_dtype_policy, seed_everything, train, under_policy
 
         backbone = self.backbone(tuple(getattr(settings, name) for name in FEATURES))
         parts = split_validation(backbone.features, **settings.arguments_of(split_validation))
         seed_everything(settings.seed)
         assert settings.head is not None
-        head = build_head(settings.head, backbone.length, self.dataset.num_classes, settings.dropout_rate)
+        with under_policy(choose_dtype_policy(settings.mixed_precision)):
+            head = build_head(settings.head, backbone.length, self.dataset.num_classes, settings.dropout_rate)
         options = settings.arguments_of(train) | {"on_epoch": on_epoch, "phase": "head", "augmentation": "none"}
         train(head, *parts, checkpoints, **options)
         return backbone.parameter_count + int(head.count_params())
