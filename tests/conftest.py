@@ -88,6 +88,20 @@ class Project:
         )
         return self.start(sys.executable, "-m", "entrypoints.train", *flags, **environment)
 
+    def tune(self, *settings: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start the tune entry point; short trials of basic_ann on digits unless others are named."""
+        usual = {"dataset": "digits", "model": "basic_ann", "epochs": "2", "refit": "false"}
+        usual |= dict(setting.split("=", 1) for setting in settings)
+        flags = [f"--{name}={value}" for name, value in usual.items()]
+        return self.start(sys.executable, "-m", "entrypoints.tune", *flags, **environment)
+
+    def study(self, name: str = "digits-basic_ann", storage: str | None = None) -> Any:
+        """A study as Optuna itself loads it."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.load_study(study_name=name, storage=storage or f"sqlite:///{self.folder / 'optuna.db'}")
+
     def runs(self) -> list[Any]:
         return list(self.client.search_runs(["0"]))
 

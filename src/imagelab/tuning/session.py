@@ -15,8 +15,9 @@ from imagelab.errors import ImagelabError, Interrupted, TrackingError
 from imagelab.settings import TuneSettings
 from imagelab.tracking import end_orphans, insist, runs_folder, use_tracking_store, without_password
 from imagelab.tuning.board import Board
+from imagelab.tuning.claims import close_dead
 from imagelab.tuning.conclusion import conclude
-from imagelab.tuning.study import Session, close_dead, open_session, plan
+from imagelab.tuning.study import Session, open_session, plan
 from imagelab.tuning.study_run import StudyRun, close_runs
 
 if TYPE_CHECKING:

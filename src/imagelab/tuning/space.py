@@ -72,7 +72,7 @@ def read_entries(search: str) -> dict[str, Any]:
 
 def read_file(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), yaml.BaseLoader)  # plain text: to YAML 1.1, 2:4 is 124
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"search={path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:

@@ -20,8 +20,9 @@ from imagelab.console import say
 from imagelab.errors import DataError, ImagelabError, Interrupted, SettingsError, TrackingError, WeightsError
 from imagelab.settings import TrainSettings, TuneSettings, validate
 from imagelab.tracking import Run, end_child, open_child, this_process, use_tracking_store
+from imagelab.tuning.claims import Claim, claimed
 from imagelab.tuning.space import suggest
-from imagelab.tuning.study import Claim, Session, claimed, ending_of, open_session
+from imagelab.tuning.study import Session, ending_of, open_session
 from imagelab.tuning.trial import Row, Workbench
 
 FATAL = (DataError, SettingsError, TrackingError, WeightsError, OSError)  # the next trial would fail so, too
@@ -65,8 +66,9 @@ class Worker:
 
     def train(self, trial: optuna.Trial, claim: Claim) -> tuple[float, ...]:
         """The objective: the values of one trial."""
-        if not claim.is_held():
-            trial.set_user_attr("void", True)
+        if not claim.is_held():  # meanwhile another process may have begun as many as there may be
+            waited_in_line = {"recipe", "retry_of"} & set(trial.user_attrs)
+            trial.set_user_attr("interrupted" if waited_in_line else "void", True)
             raise TrackingError("the database went away while the trial was begun; another takes its place")
         trial.set_user_attr("process", this_process())
         suggest(trial, self.session.space)

@@ -1,0 +1,49 @@
+"""A real PostgreSQL server for tests, to stop and start again; Debian's package has its programs."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.conftest import absent, free_port
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+OWNER = "postgres"  # PostgreSQL refuses to run as root
+
+
+class PostgreSQL:
+    """A cluster in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        if not PROGRAMS:
+            absent("PostgreSQL (Debian: postgresql)")
+        self.folder, self.port = folder / "cluster", free_port()
+        self.folder.mkdir()
+        if os.geteuid() == 0:
+            for path in (*folder.parents, folder):  # the owner must be able to reach its folder
+                path.chmod(path.stat().st_mode | 0o011)
+            shutil.chown(self.folder, OWNER)
+        self.run("initdb", "-D", self.data, "-U", "tuner", "--auth=trust", "--no-sync")
+
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [str(PROGRAMS[-1] / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups", *command]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self.run("pg_ctl", "-D", self.data, "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """End it as a crash would: connections break in the middle of whatever they do."""
+        self.run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+
+    def make(self, database: str) -> str:
+        """Make a database; its URL."""
+        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tuner", database)
+        return f"postgresql://tuner@127.0.0.1:{self.port}/{database}"

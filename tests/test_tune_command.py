@@ -1,0 +1,347 @@
+"""`-e tune`, as it is typed: whole sessions, killed and resumed ones, several at once, wrong ones."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import requests
+
+from tests.conftest import Project, Server, absent, answers, finish, free_port, wait_until
+from tests.postgresql import PostgreSQL
+
+FIGURES = (
+    "contour",
+    "intermediate_values",
+    "optimization_history",
+    "parallel_coordinate",
+    "param_importances",
+    "slice",
+    "timeline",
+)
+
+
+def counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials without those that a newer one stands for."""
+    trials = study.get_trials()
+    replaced = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [trial for trial in trials if trial.number not in replaced and not trial.user_attrs.get("void")]
+
+
+def assert_whole(client: Any, study: optuna.Study, n_trials: int) -> None:
+    """Exactly so many trials, none left open, one run for each, ended as the trial has ended."""
+    trials = counted(study)
+    assert len(trials) == n_trials
+    assert all(trial.state.is_finished() for trial in study.get_trials())
+    parent = study.user_attrs["run_id"]
+    runs = client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000)
+    by_number = {run.data.tags["trial_number"]: run for run in runs if run.data.tags["trial_state"] != "abandoned"}
+    assert len(by_number) >= n_trials
+    ended = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+    for trial in trials:
+        assert by_number[str(trial.number)].info.status == ended[trial.state.name]
+    assert not client.search_runs(["0"], "attributes.status = 'RUNNING'")
+
+
+def trial_runs(project: Project) -> list[Any]:
+    return [run for run in project.runs() if "trial_number" in run.data.tags]
+
+
+def trials_begun(project: Project, *states: str) -> int:
+    if not (project.folder / "optuna.db").exists():
+        return 0
+    try:
+        return sum(trial.state.name in states for trial in project.study().get_trials())
+    except KeyError:
+        return 0
+
+
+def test_a_session_leaves_a_study_its_run_a_run_for_each_trial_and_the_best_trained_in_full(project: Project) -> None:
+    settings = ("dataset=digits", "model=basic_ann", "epochs=4", "n_trials=7", "pruner=median")
+    search = "search=learning_rate=log:1e-5:1e-2, dropout_rate=0:0.6"
+    flags = [word for setting in (*settings, search) for word in ("-P", setting)]
+    command = ["mlflow", "run", ".", "-e", "tune", "--env-manager", "local", *flags]
+    code, output, errors = finish(project.start(*command))
+    assert code == 0, errors
+    study = project.study()
+    assert_whole(project.client, study, 7)
+    parent = project.client.get_run(study.user_attrs["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["study"] == "digits-basic_ann"
+    assert project.artifacts(parent.info.run_id, "figures") == {
+        f"figures/{name}.{ending}" for name in FIGURES for ending in ("html", "png")
+    }
+    assert {"trials.csv", "best_settings.txt"} <= project.artifacts(parent.info.run_id)
+    curve = project.history(parent.info.run_id, "best_val_accuracy")
+    assert [value for _, value in curve] == sorted(value for _, value in curve)
+    assert curve[-1][1] == study.best_value
+
+    first = study.get_trials()[0]
+    assert first.user_attrs["recipe"]
+    assert first.params["learning_rate"] == 0.001
+    recipe = project.client.get_run(first.user_attrs["run_id"])
+    assert recipe.data.params["dropout_rate"] == "None"  # its own rates, not the rate that stands for them
+    assert len(project.history(recipe.info.run_id, "val_accuracy")) == 4
+
+    [refit] = [run for run in project.runs() if "refit_of_trial" in run.data.tags]
+    assert refit.info.status == "FINISHED"
+    assert refit.data.tags["refit_of_trial"] == str(study.best_trial.number)
+    assert refit.data.metrics["best_val_accuracy"] == pytest.approx(study.best_value)  # the very training of the trial
+    assert not any("test_accuracy" in run.data.metrics for run in trial_runs(project))
+    models = project.client.search_logged_models(["0"])
+    assert [model.source_run_id for model in models] == [refit.info.run_id]
+    assert "train with it: mlflow run . -e train" in output
+    assert not list((project.folder / "runs").glob("*/outbox.jsonl"))
+
+    again = [word.replace("n_trials=7", "n_trials=9") for word in command]
+    code, output, errors = finish(project.start(*again))
+    assert code == 0, errors
+    assert_whole(project.client, project.study(), 9)
+    assert project.study().user_attrs["run_id"] == parent.info.run_id
+    assert sum("mlflow.parentRunId" not in run.data.tags for run in project.runs()) <= 3  # the study's, and refits
+
+
+def test_a_study_that_was_interrupted_proposes_what_it_would_have_proposed(project: Project, tmp_path: Path) -> None:
+    code, _, errors = finish(project.tune("n_trials=6", "study=whole", "pruner=none"))
+    assert code == 0, errors
+    for total in ("3", "6"):
+        code, _, errors = finish(project.tune(f"n_trials={total}", "study=parts", "pruner=none"))
+        assert code == 0, errors
+    whole, parts = project.study("whole"), project.study("parts")
+    assert [trial.params for trial in whole.trials] == [trial.params for trial in parts.trials]
+    assert [trial.values for trial in whole.trials] == [trial.values for trial in parts.trials]
+
+
+def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) -> None:
+    settings = ("n_trials=10", "workers=2", "pruner=none", "epochs=5")
+    session = project.tune(*settings)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2)
+    os.kill(running_process(project), signal.SIGKILL)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 5)
+    session.kill()
+    session.communicate()
+    wait_until(lambda: not worker_processes())
+    assert trials_begun(project, "COMPLETE") < 10
+    code, output, errors = finish(project.tune(*settings))
+    assert code == 0, errors
+    study = project.study()
+    assert_whole(project.client, study, 10)
+    assert Counter(trial.state.name for trial in counted(study)) == {"COMPLETE": 10}
+    killed = [run for run in trial_runs(project) if run.data.tags.get("failure") == "its process ended"]
+    assert killed
+    assert "10 complete" in output
+
+
+def running_process(project: Project) -> int:
+    """The worker of a trial under way."""
+
+    def owners() -> list[int]:
+        trials = project.study().get_trials(states=[optuna.trial.TrialState.RUNNING])
+        return [int(trial.user_attrs["process"]["pid"]) for trial in trials if "process" in trial.user_attrs]
+
+    wait_until(owners)
+    return owners()[0]
+
+
+def worker_processes() -> list[str]:
+    found = subprocess.run(["pgrep", "-f", "imagelab.tuning.worker"], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
+def test_ctrl_c_closes_trials_and_the_same_command_goes_on(project: Project) -> None:
+    settings = ("n_trials=4", "pruner=none", "epochs=30", "early_stopping_patience=0")
+    session = project.tune(*settings)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 1)
+    running_process(project)
+    os.killpg(session.pid, signal.SIGINT)
+    code, _, errors = finish(session)
+    assert code == 130, errors
+    assert "the same command goes on" in errors
+    assert not project.client.search_runs(["0"], "attributes.status = 'RUNNING'")
+    states = {run.data.tags["trial_state"] for run in trial_runs(project)}
+    assert "interrupted" in states
+    code, _, errors = finish(project.tune(*settings))
+    assert code == 0, errors
+    assert_whole(project.client, project.study(), 4)
+    assert Counter(trial.state.name for trial in counted(project.study())) == {"COMPLETE": 4}
+
+
+def test_two_parents_at_once_work_on_one_study(project: Project) -> None:
+    sessions = [project.tune("n_trials=8", "pruner=none") for _ in range(2)]
+    for session in sessions:
+        code, output, errors = finish(session)
+        assert code == 0, errors
+        assert "8 trials (8 complete)" in output
+    assert_whole(project.client, project.study(), 8)
+    owners = {trial.user_attrs["process"]["pid"] for trial in project.study().trials}
+    assert len(owners) == 2
+    assert sum(run.data.tags.get("phase") == "study" for run in project.runs()) == 1
+
+
+def test_trials_that_fail_are_told_and_counted(project: Project) -> None:
+    search = "search=learning_rate=0.001|10,label_smoothing=0|0.1"
+    code, output, errors = finish(
+        project.tune("n_trials=5", search, "sampler=grid", "mixed_precision=float16", "seed=1", "epochs=3")
+    )
+    assert code in (0, 1)
+    assert_whole(project.client, project.study(), 5)
+
+
+def test_several_objectives_give_a_pareto_front(project: Project) -> None:
+    search = "search=dropout_rate=0:0.5, model=basic_ann|basic_cnn"
+    code, output, errors = finish(
+        project.start(
+            *(sys.executable, "-m", "entrypoints.tune", "--dataset=digits", "--epochs=2", "--refit=false"),
+            *("--n_trials=5", "--objective=val_accuracy,parameter_count", f"--{search}", "--study=front"),
+        )
+    )
+    assert code == 0, errors
+    study = project.study("front")
+    assert_whole(project.client, study, 5)
+    assert "on the Pareto front" in output
+    parent = study.user_attrs["run_id"]
+    assert {"figures/pareto_front.html", "figures/pareto_front.png"} <= project.artifacts(parent, "figures")
+
+
+def test_another_space_or_direction_is_refused(project: Project) -> None:
+    code, _, errors = finish(project.tune("n_trials=1"))
+    assert code == 0, errors
+    other = optuna.create_study(study_name="foreign", storage=f"sqlite:///{project.folder / 'optuna.db'}")
+    other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    for settings, says in (
+        (["search=learning_rate=log:1e-3:1e-2"], "exists with search="),
+        (["epochs=3"], "exists with epochs=2, not 3"),
+        (["seed=1"], "exists with seed=0, not 1"),
+        (["objective=val_loss"], "exists in sqlite:///"),
+        (["study=foreign", "objective=val_loss"], "made by another program"),
+    ):
+        code, output, errors = finish(project.tune("n_trials=2", *settings))
+        assert code == 2, errors
+        assert says in errors
+        assert errors.count("\n") == 1
+        assert "-P study=NAME" in errors
+        assert output == ""
+    assert len(project.study().trials) == 1
+    assert len(project.runs()) == 2
+
+
+def test_mistakes_leave_no_run_and_no_study(project: Project) -> None:
+    for settings in (["sampler=annealing"], ["search=learning_rat=1:2"], ["storage=sqlite:////no/folder/a.db"]):
+        code, _, errors = finish(project.tune("n_trials=2", *settings))
+        assert code in (1, 2), errors
+        assert errors.count("\n") == 1
+    assert project.runs() == []
+    assert not (project.folder / "optuna.db").exists()
+
+
+def test_a_time_limit_ends_a_session_that_can_be_continued(project: Project) -> None:
+    code, output, errors = finish(project.tune("n_trials=500", "timeout=8", "pruner=none"))
+    assert code == 0, errors
+    done = len(project.study().trials)
+    assert 1 <= done < 500
+    code, _, errors = finish(project.tune(f"n_trials={done + 1}", "pruner=none"))
+    assert code == 0, errors
+    assert_whole(project.client, project.study(), done + 1)
+
+
+@pytest.mark.parametrize("sampler", ["random", "cmaes", "gp"])
+def test_other_samplers(project: Project, sampler: str) -> None:
+    if sampler == "gp":
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            absent("PyTorch")
+    code, _, errors = finish(project.tune("n_trials=10", f"sampler={sampler}", "epochs=1", "pruner=hyperband"))
+    assert code == 0, errors
+    assert_whole(project.client, project.study(), 10)
+
+
+def test_the_dashboard_opens_the_study(project: Project) -> None:
+    code, _, errors = finish(project.tune("n_trials=2"))
+    assert code == 0, errors
+    port = free_port()
+    dashboard = project.start("optuna-dashboard", "sqlite:///optuna.db", "--port", str(port))
+    try:
+        wait_until(lambda: shows_study(port))
+    finally:
+        dashboard.kill()
+        dashboard.communicate()
+
+
+def shows_study(port: int) -> bool:
+    try:
+        studies = requests.get(f"http://127.0.0.1:{port}/api/studies", timeout=5).json()
+    except requests.RequestException:
+        return False
+    return "digits-basic_ann" in str(studies)
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Any:
+    """A tracking server and a study database on one PostgreSQL server, as a team has them."""
+    database = PostgreSQL(tmp_path)
+    database.start()
+    store, studies = database.make("mlflow"), database.make("optuna")
+    port = free_port()
+    options = ["--backend-store-uri", store, "--port", str(port), "--workers", "2"]
+    options += ["--artifacts-destination", str(tmp_path / "served")]
+    log = (tmp_path / "server.log").open("w")
+    command = [sys.executable, "-m", "mlflow", "server", *options]
+    server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    wait_until(lambda: answers(f"http://127.0.0.1:{port}"))
+    yield database, f"http://127.0.0.1:{port}", studies
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    database.stop()
+
+
+def test_four_workers_on_two_machines_and_a_database_that_goes_away(
+    project: Project, team: tuple[PostgreSQL, str, str], tmp_path: Path
+) -> None:
+    import shutil
+    import time
+
+    import mlflow
+
+    database, uri, storage = team
+    elsewhere = Project(tmp_path / "elsewhere")
+    shutil.copytree(project.folder, elsewhere.folder)
+    settings = ("n_trials=24", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=20")
+    sessions = [machine.tune(*settings, MLFLOW_TRACKING_URI=uri) for machine in (project, elsewhere)]
+    wait_until(lambda: finished_in(project, storage) >= 3)
+    database.stop()
+    time.sleep(30)
+    database.start()
+    for session in sessions:
+        code, output, errors = finish(session)
+        assert code == 0, errors
+        assert "24 trials (24 complete)" in output
+    study = project.study(storage=storage)
+    assert_whole(mlflow.MlflowClient(uri), study, 24)
+    owners = {trial.user_attrs["process"]["pid"] for trial in counted(study)}
+    assert len(owners) >= 4
+
+
+def finished_in(project: Project, storage: str) -> int:
+    try:
+        return sum(trial.state.is_finished() for trial in project.study(storage=storage).trials)
+    except KeyError:
+        return 0
+
+
+def test_a_tracking_server_that_goes_away_costs_nothing(project: Project, server: Server) -> None:
+    import mlflow
+
+    session = project.tune("n_trials=6", "pruner=none", "epochs=3", MLFLOW_TRACKING_URI=server.uri)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2)
+    server.kill()
+    wait_until(lambda: trials_begun(project, "RUNNING", "COMPLETE") >= 3)
+    server.start()
+    code, _, errors = finish(session)
+    assert code == 0, errors
+    assert_whole(mlflow.MlflowClient(server.uri), project.study(), 6)
