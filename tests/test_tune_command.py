@@ -231,7 +231,7 @@ def test_another_space_or_direction_is_refused(project: Project) -> None:
 
 
 def test_mistakes_leave_no_run_and_no_study(project: Project) -> None:
-    for settings in (["sampler=annealing"], ["search=learning_rat=1:2"], ["storage=sqlite:////no/folder/a.db"]):
+    for settings in (["sampler=annealing"], ["search=learning_rat=1:2"], ["storage=sqlite:////dev/null/a.db"]):
         code, _, errors = finish(project.tune("n_trials=2", *settings))
         assert code in (1, 2), errors
         assert errors.count("\n") == 1

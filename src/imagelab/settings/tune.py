@@ -35,7 +35,7 @@ def known_objective(text: str) -> str:
 
 
 def known_storage(url: str) -> str:
-    if not re.match(r"(sqlite:///.|postgresql(\+psycopg2)?://.)", url):
+    if not re.match(r"(sqlite:///.|postgresql(\+psycopg)?://.)", url):
         raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
     return url
 
