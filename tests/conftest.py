@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -43,7 +44,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, empty_database: Path) -> "Project":
+def project(tmp_path: Path, empty_database: Path) -> "Iterator[Project]":
     """A copy of the project with a tracking database of its own."""
     folder = tmp_path / "project"
     folder.mkdir()
@@ -52,7 +53,9 @@ def project(tmp_path: Path, empty_database: Path) -> "Project":
     shutil.copy(empty_database, folder / "mlflow.db")
     with sqlite3.connect(folder / "mlflow.db") as database:
         database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
-    return Project(folder)
+    project = Project(folder)
+    yield project
+    project.end()
 
 
 class Project:
@@ -61,6 +64,14 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.started: list[subprocess.Popen[str]] = []
+
+    def end(self) -> None:
+        """Leave no process behind that a failed test has not waited for."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     @property
     def client(self) -> Any:
@@ -73,7 +84,9 @@ class Project:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src"), **environment}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True, **pipes)
+        process = subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True, **pipes)
+        self.started.append(process)
+        return process
 
     def train(self, *settings: str, **environment: str) -> "subprocess.Popen[str]":
         """Start the train entry point; digits and basic_ann unless others are named."""

@@ -22,6 +22,10 @@ from imagelab.tracking import database_path, reason_of, without_password
 
 HEARTBEATS_A_GRACE_PERIOD = 4
 LONGEST_PAUSE = 5.0
+ASKED_BY_THE_CACHE = (  # which Optuna puts before the storage
+    *("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id", "_get_stale_trial_ids"),
+    *("get_trial_id_from_study_id_trial_number", "record_heartbeat"),
+)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -68,7 +72,7 @@ def is_away(error: BaseException) -> bool:
     )
 
 
-for name in optuna.storages.BaseStorage.__abstractmethods__ | {"record_heartbeat", "_get_stale_trial_ids"}:
+for name in optuna.storages.BaseStorage.__abstractmethods__.union(ASKED_BY_THE_CACHE):
     setattr(PatientStorage, name, patient(getattr(RDBStorage, name)))
 PatientStorage.__abstractmethods__ = frozenset()
 
