@@ -233,7 +233,7 @@ def real_resnet50_weights() -> Path:
     """The file of real ResNet50 weights in Keras's home; absent, as with the data."""
     from imagelab.data import cache
 
-    path = cache.cache_folder().parent / "models" / "resnet50_imagenet_notop.weights.h5"
+    path = cache.weights_folder() / "resnet50_imagenet_notop.weights.h5"
     return path if path.is_file() else absent(f"{path} is not here")
 
 

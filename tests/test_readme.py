@@ -3,7 +3,8 @@
 import re
 import shlex
 
-from imagelab.settings import TrainSettings, parse
+from imagelab.settings import TrainSettings, TuneSettings, parse
+from imagelab.tuning.study import plan
 from tests.conftest import ROOT
 from tests.test_mlproject import ENTRY_POINTS
 
@@ -36,8 +37,11 @@ def test_every_mlflow_run_command_would_be_accepted() -> None:
         name = words[words.index("-e") + 1] if "-e" in words else "main"
         assert name in ENTRY_POINTS
         settings = [word for i, word in enumerate(words) if words[i - 1] == "-P" and not word.startswith("resume=")]
+        flags = [part for setting in settings for part in ("-P", setting)]
         if name in ("main", "train"):
-            parse(TrainSettings, name, [part for setting in settings for part in ("-P", setting)])
+            parse(TrainSettings, name, flags)
+        if name == "tune":
+            plan(parse(TuneSettings, name, flags))
 
 
 def test_every_module_that_is_run_exists() -> None:

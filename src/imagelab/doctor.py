@@ -86,7 +86,7 @@ def data() -> Iterator[Finding]:
 def weights() -> Iterator[Finding]:
     from imagelab.data import cache
 
-    folder = cache.cache_folder().parent / "models"
+    folder = cache.weights_folder()
     found = sorted(path.name for path in folder.glob("*.h5"))
     yield "weights", f"{', '.join(found)} in {folder}" if found else f"none in {folder}"
 

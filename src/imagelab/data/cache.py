@@ -17,10 +17,19 @@ from imagelab.errors import DataError
 Fetch = Callable[[Path], None]
 
 
+def keras_home() -> Path:
+    """KERAS_HOME, or ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
 def cache_folder(*parts: str) -> Path:
-    """A folder below Keras's `datasets` cache (KERAS_HOME, or ~/.keras)."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home, "datasets", *parts)
+    """A folder below Keras's cache of data sets."""
+    return keras_home().joinpath("datasets", *parts)
+
+
+def weights_folder() -> Path:
+    """Keras's cache of weights."""
+    return keras_home() / "models"
 
 
 def make_writable(folder: Path) -> None:

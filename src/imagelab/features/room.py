@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from imagelab.console import say
-from imagelab.data.cache import cache_folder
+from imagelab.data.cache import keras_home
 from imagelab.errors import DataError
 
 FOLDER_VARIABLE = "IMAGELAB_FEATURE_CACHE"  # another place than Keras's home
@@ -20,7 +20,7 @@ GIB = 2**30
 def feature_cache_folder() -> Path:
     """IMAGELAB_FEATURE_CACHE, or `features` in Keras's home."""
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given).expanduser() if given else cache_folder().parent / "features"
+    return Path(given).expanduser() if given else keras_home() / "features"
 
 
 def make_sure_of_room(needed: int, feature_cache_limit: float) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from imagelab.data.cache import cache_folder
+from imagelab.data.cache import weights_folder
 from imagelab.data.dataset import sha256_of
 from imagelab.errors import SettingsError, WeightsError
 
@@ -22,7 +22,7 @@ def build_with_imagenet_weights(application: Callable[..., keras.Model], **argum
         return application(weights="imagenet", **arguments)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        files = ", ".join(str(path) for path in sorted((cache_folder().parent / "models").glob("*.weights.h5")))
+        files = ", ".join(str(path) for path in sorted(weights_folder().glob("*.weights.h5")))
         raise WeightsError(
             f"weights=imagenet: Keras's weights could not be had ({lines[0]}); give a file with weights=PATH"
             f"{f' (here are: {files})' if files else ''}, or train from scratch with weights=none"

@@ -31,7 +31,7 @@ def parse(kind: type[SettingsT], command: str, arguments: Sequence[str]) -> Sett
     parser.add_argument("-h", "--help", action="help", help="show this list")
     for name, field in kind.model_fields.items():
         parser.add_argument(f"--{name}", action=_StoreOnce, metavar="VALUE", help=_help(name, field))
-    given, unknown = parser.parse_known_args(_joined(arguments))
+    given, unknown = parser.parse_known_args(_joined(arguments, command))
     if unknown:
         _refuse_unknown(unknown[0], list(kind.model_fields))
     return validate(kind, {name: value for name, value in vars(given).items() if value is not None})
@@ -84,7 +84,7 @@ def _help(name: str, field: Any) -> str:
     return f"{field.description} [{describe_allowed(field)}; default: {default}]".replace("%", "%%")
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
+def _joined(arguments: Sequence[str], command: str) -> list[str]:
     """Bring every spelling to `--name=value`, so that a value may begin with a dash."""
     joined, words = [], iter(arguments)
     for word in words:
@@ -94,7 +94,7 @@ def _joined(arguments: Sequence[str]) -> list[str]:
                 raise SettingsError(f"-P needs name=value, not {pair!r}")
             joined.append(f"--{pair}")
         elif word == "--help":
-            _refuse_value(next(words, "--"))
+            _refuse_value(next(words, "--"), command)
             joined.append(word)
         elif word.startswith("--") and "=" not in word:
             value = next(words, None)
@@ -104,11 +104,11 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _refuse_value(word: str) -> None:
+def _refuse_value(word: str, command: str) -> None:
     """`-P help=x` of `mlflow run` arrives as `--help x`: it would be a run that trains nothing."""
     if not word.startswith("-"):
         raise SettingsError(
-            f"help={word}: help takes no value; see every setting by: python -m entrypoints.train --help"
+            f"help={word}: help takes no value; see every setting by: python -m entrypoints.{command} --help"
         )
 
 

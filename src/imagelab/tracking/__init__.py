@@ -12,6 +12,8 @@ Everything goes through an outbox on disk (`outbox.py`), which a thread delivers
 never waits for the store and a store that goes away loses nothing.
 """
 
+from typing import TYPE_CHECKING
+
 from imagelab.tracking.afterwards import after_mlflow_run, end_with_mlflow_run, leave_wrapper
 from imagelab.tracking.lifecycle import tracked_run
 from imagelab.tracking.nested import (
@@ -37,8 +39,12 @@ from imagelab.tracking.store import (
     without_password,
 )
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient as Client
+
 __all__ = [
     "RESUME",
+    "Client",
     "Run",
     "after_mlflow_run",
     "attend",

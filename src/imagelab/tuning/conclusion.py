@@ -17,7 +17,7 @@ from imagelab.tuning.study import Session
 from imagelab.tuning.study_run import StudyRun
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from imagelab.tracking import Client
 
 CONCLUDED = "concluded"  # the study's attribute: after how many finished trials
 
@@ -67,7 +67,7 @@ def report(session: Session, run: Run, best: list[FrozenTrial]) -> None:
         run.log_figure(f"figures/{name}.png", picture)
 
 
-def refit(session: Session, client: "MlflowClient", best: FrozenTrial) -> None:
+def refit(session: Session, client: "Client", best: FrozenTrial) -> None:
     """Train the best settings in full, as a run like any other; go on with one that was interrupted."""
     study = session.study.study_name
     tags = {"study": study, "refit_of_trial": str(best.number)}

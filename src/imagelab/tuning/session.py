@@ -21,7 +21,7 @@ from imagelab.tuning.study import Session, open_session, plan
 from imagelab.tuning.study_run import StudyRun, close_runs
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from imagelab.tracking import Client
 
 POLL = 0.5  # seconds
 MOST_DEATHS = 3  # of workers, without a trial finished in between
@@ -175,7 +175,7 @@ class Crew:
             self.log(number).unlink(missing_ok=True)
 
 
-def close_left_behind(session: Session, client: "MlflowClient") -> None:
+def close_left_behind(session: Session, client: "Client") -> None:
     """Close trials, and runs of trials, whose processes have died."""
     try:
         with session.lock():

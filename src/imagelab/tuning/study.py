@@ -24,7 +24,7 @@ from imagelab.tuning.space import Space, make_space, recipe_point
 from imagelab.tuning.storage import lock_database, open_storage
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from imagelab.tracking import Client
 
 MINE = "imagelab"  # the study's attribute that says what its trials have in common
 
@@ -109,7 +109,7 @@ def storage_url(settings: TuneSettings, tracking_uri: str) -> str:
     return f"sqlite:///{(beside.parent if beside else project_folder()) / 'optuna.db'}"
 
 
-def open_session(settings: TuneSettings, client: "MlflowClient") -> Session:
+def open_session(settings: TuneSettings, client: "Client") -> Session:
     """Go on with the study, or make it with its run and its first trial, which is the recipe.
 
     Raises:

@@ -8,7 +8,7 @@ from imagelab.tracking import Run, after_mlflow_run, attend, end_child, end_left
 from imagelab.tuning.study import Session, ending_of
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from imagelab.tracking import Client
 
 
 class StudyRun:
@@ -20,7 +20,7 @@ class StudyRun:
         run: the run; None while another process writes to it.
     """
 
-    def __init__(self, session: Session, client: "MlflowClient", wrapped: bool) -> None:
+    def __init__(self, session: Session, client: "Client", wrapped: bool) -> None:
         """Begin to write, if nobody else does.
 
         Args:
@@ -95,7 +95,7 @@ def best_so_far(session: Session, finished: list[FrozenTrial]) -> list[tuple[str
     return points
 
 
-def close_runs(session: Session, client: "MlflowClient") -> None:
+def close_runs(session: Session, client: "Client") -> None:
     """End the runs of trials that are over, or that a newer run of the same trial has replaced."""
     trials = {trial.number: trial for trial in session.study.get_trials(deepcopy=False)}
     for run in open_children(client, session.run_id):
