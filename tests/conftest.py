@@ -113,7 +113,9 @@ class Project:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        return optuna.load_study(study_name=name, storage=storage or f"sqlite:///{self.folder / 'optuna.db'}")
+        url = storage or f"sqlite:///{self.folder / 'optuna.db'}"
+        looking_only = optuna.storages.RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
+        return optuna.load_study(study_name=name, storage=looking_only)
 
     def runs(self) -> list[Any]:
         return list(self.client.search_runs(["0"]))

@@ -10,7 +10,8 @@ from imagelab.errors import SettingsError
 from imagelab.models import build_model
 from imagelab.models.layers import layers_of
 from imagelab.settings import TrainSettings, TuneSettings, validate
-from imagelab.tuning.space import OWN_DROPOUT_RATE, grid_of, make_space, recipe_point
+from imagelab.tuning.proposals import grid_of
+from imagelab.tuning.space import OWN_DROPOUT_RATE, make_space, recipe_point
 from imagelab.tuning.study import plan
 
 BASE = TrainSettings(dataset="digits", model="basic_ann")

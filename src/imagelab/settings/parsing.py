@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -56,7 +57,9 @@ def validate(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
 
 
 def shortened(value: Any) -> str:
-    text = str(value)
+    """A value as an error repeats it: not endless, and without the password of a URL."""
+    text = re.sub(r"(://[^/@\s]*?):[^@\s]*@", r"\1:***@", str(value))
+    text = re.sub(r"(password=)[^&\s]*", r"\1***", text)
     return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}..."
 
 
@@ -125,7 +128,7 @@ class _StoreOnce(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
         if getattr(namespace, self.dest) is not None:
             first = getattr(namespace, self.dest)
-            raise SettingsError(f"{self.dest} is given twice: {first} and {value}; give it once")
+            raise SettingsError(f"{self.dest} is given twice: {shortened(first)} and {shortened(value)}; give it once")
         setattr(namespace, self.dest, value)
 
 

@@ -16,10 +16,6 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "training_seconds": "minimize",
 }
 MANY_CLASSES = ("cifar100",)  # data sets with a top-5 accuracy
-OF_STUDY = (
-    *("n_trials", "timeout", "study", "storage", "workers", "sampler", "pruner", "objective", "search", "refit"),
-    "grace_period",
-)
 
 
 def known_objective(text: str) -> str:
@@ -35,8 +31,8 @@ def known_objective(text: str) -> str:
 
 
 def known_storage(url: str) -> str:
-    if not re.match(r"(sqlite:///.|postgresql(\+psycopg)?://.)", url):
-        raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+    if not re.match(r"(sqlite:///[^:]|postgresql(\+psycopg)?://.)", url):
+        raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/DATABASE")
     return url
 
 
@@ -62,7 +58,7 @@ class TuneSettings(TrainSettings):
     storage: Annotated[str, AfterValidator(known_storage)] | None = Field(
         None,
         description="database of studies; not given: optuna.db beside the tracking database",
-        examples=["sqlite:///FILE", "postgresql://USER:PASSWORD@HOST/DATABASE"],
+        examples=["sqlite:///FILE", "postgresql://USER@HOST/DATABASE (password: ~/.pgpass)"],
     )
     workers: int = Field(1, ge=1, le=256, description="processes on this machine that work on trials")
     sampler: Literal["tpe", "gp", "random", "grid", "cmaes"] = Field("tpe", description="what proposes settings")

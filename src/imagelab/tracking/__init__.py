@@ -14,17 +14,22 @@ never waits for the store and a store that goes away loses nothing.
 
 from typing import TYPE_CHECKING
 
-from imagelab.tracking.afterwards import after_mlflow_run, end_with_mlflow_run, leave_wrapper
+from imagelab.tracking.afterwards import (
+    after_mlflow_run,
+    end_with_mlflow_run,
+    environment_with_package,
+    leave_wrapper,
+)
 from imagelab.tracking.lifecycle import tracked_run
 from imagelab.tracking.nested import (
     attend,
     create_parent,
-    end_child,
     end_left_behind,
+    end_nested,
     end_orphans,
-    find_parent,
     find_refit,
     insist,
+    join_parent,
     open_child,
     open_children,
 )
@@ -50,13 +55,14 @@ __all__ = [
     "attend",
     "create_parent",
     "database_path",
-    "end_child",
     "end_left_behind",
+    "end_nested",
     "end_orphans",
     "end_with_mlflow_run",
-    "find_parent",
+    "environment_with_package",
     "find_refit",
     "insist",
+    "join_parent",
     "leave_wrapper",
     "open_child",
     "open_children",

@@ -26,9 +26,14 @@ def after_mlflow_run(wish: str, run_id: str) -> None:
     """Let `run_id` have the status `wish`, or be deleted ("delete"), once the `mlflow run` above has ended."""
     command = [sys.executable, "-m", __name__, str(mlflow_run_above()[1].pid), wish, run_id]
     nowhere = subprocess.DEVNULL
-    source = str(Path(__file__).parents[2])  # where the environment is made by conda or uv, imagelab is not installed
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
+    env = environment_with_package()
     subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True, env=env)
+
+
+def environment_with_package() -> dict[str, str]:
+    """This environment, in which `python -m imagelab...` works also where conda or uv has made it without imagelab."""
+    source = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
 
 
 def leave_wrapper(wish: str) -> None:

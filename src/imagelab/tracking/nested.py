@@ -53,8 +53,8 @@ def create_parent(client: "MlflowClient", name: str, study: str) -> str:
     return str(client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, name).info.run_id)
 
 
-def find_parent(client: "MlflowClient", run_id: str, study: str) -> None:
-    """Make sure that the study's run is in this store.
+def join_parent(client: "MlflowClient", run_id: str, study: str) -> None:
+    """Make sure that the study's run is in this store; one that `mlflow run` has opened besides is given up.
 
     Raises:
         SettingsError: it is not, or is deleted.
@@ -117,15 +117,15 @@ def open_child(
     return run
 
 
-def end_child(run: Run, status: str, **tags: str) -> None:
-    """Log a run's end and wait until the store knows all of it.
+def end_nested(run: Run, status: str, **tags: str) -> None:
+    """Log the end of a study's run, or of a trial's, and wait until the store knows all of it.
 
     Raises:
         TrackingError: it does not, for as long as `upload_patience` says; the rest stays on disk.
     """
     log_end(run, status, **tags)
     delivered = wait_for_delivery(run, None)
-    if delivered:
+    if delivered and not run.delivery.refused:
         remove_folder(run)
     run.delivery.end()
     run.lock.release()
@@ -133,6 +133,11 @@ def end_child(run: Run, status: str, **tags: str) -> None:
         raise TrackingError(
             f"the tracking store has not taken all of run {run.run_id} ({run.delivery.trouble}); it is kept in "
             f"{run.folder}, and the same command delivers it"
+        )
+    if run.delivery.refused:
+        raise TrackingError(
+            f"the tracking store refused part of run {run.run_id} ({'; '.join(run.delivery.refused[:3])}); "
+            f"the files are kept in {run.folder}"
         )
 
 
@@ -150,9 +155,10 @@ class Refit:
     elsewhere: str | None = None
 
 
-def find_refit(client: "MlflowClient", parent_id: str, tags: Mapping[str, str]) -> Refit:
-    experiment = client.get_run(parent_id).info.experiment_id
-    query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+def find_refit(client: "MlflowClient", tags: Mapping[str, str]) -> Refit:
+    """The run that trains the best trial of a study, by its tags `study_run` and `refit_of_trial`."""
+    experiment = client.get_run(tags["study_run"]).info.experiment_id
+    query = " and ".join(f"tags.{key} = '{tags[key]}'" for key in ("study_run", "refit_of_trial"))
     for run in client.search_runs([experiment], query):
         if run.info.status == "FINISHED":
             return Refit(run.info.run_id, is_finished=True)
@@ -180,7 +186,7 @@ def end_left_behind(client: "MlflowClient", run_id: str, status: str, **tags: st
         except Timeout:  # its process lives and is just ending it
             return
         with suppress(TrackingError):
-            end_child(Run(client, run_id, lock, {"upload_patience": 10.0}), status, **tags)
+            end_nested(Run(client, run_id, lock, {"upload_patience": 10.0}), status, **tags)
         return
     for key, value in tags.items():
         client.set_tag(run_id, key, value)

@@ -78,12 +78,22 @@ def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: P
 
 def this_process() -> dict[str, str]:
     """Tags that tell later commands whether the process that works on a run still lives."""
-    return {"host": platform.node(), "pid": str(os.getpid()), "pid_started": str(int(psutil.Process().create_time()))}
+    started = str(int(psutil.Process().create_time()))
+    return {"host": platform.node(), "machine": this_machine(), "pid": str(os.getpid()), "pid_started": started}
+
+
+def this_machine() -> str:
+    """What tells machines (and containers) of one name apart: this boot of Linux, and the space that pids are from."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return platform.node()
 
 
 def was_here_and_died(tags: Mapping[str, str]) -> bool:
     """Whether the process named by these tags ran on this machine and is no more; its number may be another's now."""
-    if tags.get("host") != platform.node() or "pid" not in tags:
+    if tags.get("host") != platform.node() or tags.get("machine") != this_machine() or "pid" not in tags:
         return False
     try:
         process = psutil.Process(int(tags["pid"]))

@@ -79,7 +79,9 @@ def without_password(uri: str) -> str:
 
     try:
         url = make_url(uri)
-        return url.render_as_string(hide_password=True) if url.password else uri
+        if "password" in url.query:
+            url = url.update_query_dict({"password": "***"})
+        return url.render_as_string(hide_password=True) if url.password or url.query else uri
     except Exception:
         return uri
 

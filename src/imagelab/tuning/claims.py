@@ -6,12 +6,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.tracking import was_here_and_died
-from imagelab.tuning.study import Session, counted
-
-RETRIES = 1  # of a trial whose process died
+from imagelab.tuning.states import counted, is_to_be_repeated, retries_of
+from imagelab.tuning.study import Session
 
 
 @dataclass(frozen=True)
@@ -36,41 +35,46 @@ def claimed(session: Session, deadline: float | None) -> Iterator[Claim | None]:
         trials = session.trials
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         in_time = deadline is None or time.time() < deadline
-        free = in_time and (waiting or len(trials) < session.n_trials)
-        yield Claim(held.close, is_held) if free else None
+        if not in_time or not (waiting or len(trials) < session.n_trials):
+            yield None
+            return
+        if not waiting:
+            session.line_up_combination()
+        yield Claim(held.close, is_held)
 
 
 def close_dead(session: Session) -> None:
-    """Fail trials that nobody works on any more, and put those that may be tried again in line; needs the lock."""
-    study, grace = session.study, session.settings.grace_period
+    """Fail trials that nobody works on any more, and put those that may be tried again in line; needs the lock.
+
+    A trial says whose it is before the lock is released: one that is under way and nobody's is dead.
+    """
+    study = session.study
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         owner = trial.user_attrs.get("process")
-        assert trial.datetime_start is not None
-        unowned = owner is None and time.time() - trial.datetime_start.timestamp() > grace
-        if unowned or (owner and was_here_and_died(owner)):
-            study.tell(trial.number, state=TrialState.FAIL)
+        if owner is None or was_here_and_died(owner):
+            close(study, trial)
     optuna.storages.fail_stale_trials(study)
-    try_again(study)
+    for trial in counted(study.get_trials(deepcopy=False)):
+        if is_to_be_repeated(trial):
+            line_up_again(study, trial)
 
 
-def try_again(study: optuna.Study) -> None:
-    """Put interrupted trials in line again, and once those whose process died; those that failed by themselves not."""
-    trials = study.get_trials(deepcopy=False)
-    for trial in counted(trials):
-        attributes = trial.user_attrs
-        retries = attributes.get("retries", 0) + (not attributes.get("interrupted"))
-        if trial.state != TrialState.FAIL or "failure" in attributes or retries > RETRIES:
-            continue
-        kept = {"retry_of": trial.number, "retries": retries}
-        if attributes.get("recipe"):
-            kept["recipe"] = True
-        system = {key: value for key, value in trial.system_attrs.items() if key in ("fixed_params", "grid_id")}
-        study.add_trial(
-            optuna.create_trial(
-                state=TrialState.WAITING,
-                params=trial.params,
-                distributions=trial.distributions,
-                user_attrs=kept,
-                system_attrs=system,
-            )
+def close(study: optuna.Study, trial: FrozenTrial) -> None:
+    study.sampler = optuna.samplers.RandomSampler()  # telling asks the sampler, which has nothing to learn from this
+    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def line_up_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    kept = {"retry_of": trial.number, "retries": retries_of(trial), "in_line": True}
+    if trial.user_attrs.get("recipe"):
+        kept["recipe"] = True
+    fixed = {key: value for key, value in trial.system_attrs.items() if key == "fixed_params"}
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=kept,
+            system_attrs=fixed,
         )
+    )

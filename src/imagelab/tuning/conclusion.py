@@ -3,15 +3,16 @@
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.console import say
-from imagelab.errors import ImagelabError, TrackingError
+from imagelab.errors import ImagelabError
 from imagelab.experiment import run_experiment
 from imagelab.settings import TrainSettings, validate
-from imagelab.tracking import Run, find_refit, insist
+from imagelab.tracking import Run, find_refit, insist, this_process, was_here_and_died
 from imagelab.tuning.board import best_trials, figure, settings_text
 from imagelab.tuning.study import Session
 from imagelab.tuning.study_run import StudyRun
@@ -19,7 +20,8 @@ from imagelab.tuning.study_run import StudyRun
 if TYPE_CHECKING:
     from imagelab.tracking import Client
 
-CONCLUDED = "concluded"  # the study's attribute: after how many finished trials
+# Attributes of the study: after how many finished trials it was reported on, and which process trains the best.
+CONCLUDED, REFITTING = "concluded", "refitting"
 
 
 def conclude(session: Session, run: StudyRun) -> str:
@@ -30,27 +32,32 @@ def conclude(session: Session, run: StudyRun) -> str:
     Raises:
         ImagelabError: no trial was completed.
     """
+    if running := sum(trial.state == TrialState.RUNNING for trial in session.trials):
+        run.log_end("FINISHED")
+        run.end()
+        return f"time is up here; {running} trials are under way elsewhere, and the same command concludes the study"
     best = best_trials(session)
     if not best:
         raise ImagelabError(f"no trial of study {session.study.study_name} was completed; {reasons(session)}")
-    if running := sum(trial.state == TrialState.RUNNING for trial in session.trials):
-        run.end("RUNNING")
-        return f"time is up here; {running} trials are under way elsewhere, where the study is concluded"
     while (written := run.begin()) is None:  # another process on this machine is concluding it
         time.sleep(1)
     if session.study.user_attrs.get(CONCLUDED) != len(session.finished):
         report(session, written, best)
-        if session.settings.refit:
-            refit(session, run.client, best[0])
         session.study.set_user_attr(CONCLUDED, len(session.finished))
+    if session.settings.refit:
+        refit(session, run.client, best[0])
     line = summary(session, best, written.address)
-    run.end("FINISHED")
+    written.log_missing_tags("failure")
+    run.log_end("FINISHED")
+    run.end()
     return line
 
 
 def reasons(session: Session) -> str:
     failures = [trial.user_attrs["failure"] for trial in session.finished if "failure" in trial.user_attrs]
-    return f"the last one failed: {failures[-1]}" if failures else "all were ended early"
+    if failures:
+        return f"the last one failed: {failures[-1]}"
+    return "all were ended early" if session.finished else "there was no time to finish one"
 
 
 def report(session: Session, run: Run, best: list[FrozenTrial]) -> None:
@@ -68,22 +75,40 @@ def report(session: Session, run: Run, best: list[FrozenTrial]) -> None:
 
 
 def refit(session: Session, client: "Client", best: FrozenTrial) -> None:
-    """Train the best settings in full, as a run like any other; go on with one that was interrupted."""
-    study = session.study.study_name
-    tags = {"study": study, "refit_of_trial": str(best.number)}
-    found = insist(lambda: find_refit(client, session.run_id, tags), session.settings.upload_patience)
+    """Train the best settings in full, as a run like any other; go on with one that was interrupted.
+
+    One process at a time: the study says which, as long as that one lives.
+    """
+    tags = {
+        "study": session.study.study_name,
+        "study_run": session.run_id,
+        "refit_of_trial": str(best.number),
+        **this_process(),
+    }
+    with session.lock():
+        found = insist(lambda: find_refit(client, tags), session.settings.upload_patience)
+        elsewhere = found.elsewhere or host_of(session.study.user_attrs.get(REFITTING))
+        if elsewhere is None and not found.is_finished:
+            session.study.set_user_attr(REFITTING, this_process())
     if found.is_finished:
         return
-    if found.elsewhere:
-        say(f"the best settings are being trained on {found.elsewhere}")
+    if elsewhere:
+        say(f"the best settings are being trained on {elsewhere}; if they are not, name another study or train them")
         return
     say(f"training the best settings in full ({settings_text(session.searched(best))})")
     wanted = {"resume": found.run_id} if found.run_id else typed(session, best)
     try:
-        result = run_experiment(validate(TrainSettings, wanted), tags)
-    except TrackingError as error:
-        raise TrackingError(f"{error}; the study itself is complete") from error
-    say(str(result))
+        say(str(run_experiment(validate(TrainSettings, wanted), tags)))
+    finally:
+        with suppress(Exception):
+            session.study.set_user_attr(REFITTING, None)
+
+
+def host_of(process: dict[str, str] | None) -> str | None:
+    """Where the process is that trains the best settings; None where it is this one, or has died."""
+    if process is None or process == this_process() or was_here_and_died(process):
+        return None
+    return process["host"]
 
 
 def summary(session: Session, best: list[FrozenTrial], address: str) -> str:

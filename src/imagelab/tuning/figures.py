@@ -12,7 +12,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
-from imagelab.tuning.study import Session, ending_of
+from imagelab.tuning.states import ending_of
+from imagelab.tuning.study import Session
 
 LAYOUT: dict[Any, Any] = {"figure.constrained_layout.use": True}
 MOST_IN_CONTOUR = 4  # settings: the figure has as many rows and columns

@@ -7,6 +7,7 @@ as a list). Whole-number settings are searched in whole numbers; both ends and e
 """
 
 from collections.abc import Mapping
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +22,7 @@ from imagelab.settings.parsing import did_you_mean, shortened
 Space = dict[str, BaseDistribution]
 DEFAULT = {"learning_rate": "log:1e-4:1e-2", "dropout_rate": "0:0.6"}
 OWN_DROPOUT_RATE = {"basic_ann": 0.2, "basic_cnn": 0.5, "deeper_cnn": 0.33}  # means; 0.4 for the wide head
+MOST_COMBINATIONS = 10_000  # of ends and choices that are looked at before the first trial
 NOT_SEARCHED = {
     "dataset": "trials on different data cannot be compared",
     "seed": "it also chooses the validation images, by which trials are compared",
@@ -46,13 +48,25 @@ def make_space(search: str | None, base: TrainSettings) -> Space:
     for name in entries:
         refuse(name, fixed)
     space = {name: make_distribution(name, value) for name, value in entries.items()}
-    for name, distribution in space.items():
-        for value in ends_of(distribution):
-            try:
-                validate(TrainSettings, {**base.model_dump(exclude_unset=True), name: value}).with_recipe()
-            except SettingsError as error:
-                raise SettingsError(f"search: {error}") from None
+    refuse_ends(space, base)
     return space
+
+
+def refuse_ends(space: Space, base: TrainSettings) -> None:
+    """Raise a SettingsError if an end or a choice is allowed together with none of the others'."""
+    allowed: set[tuple[str, Any]] = set()
+    wrong_with: dict[tuple[str, Any], SettingsError] = {}
+    for values in islice(product(*map(ends_of, space.values())), MOST_COMBINATIONS):
+        point = dict(zip(space, values, strict=True))
+        try:
+            validate(TrainSettings, {**base.model_dump(exclude_unset=True), **point}).with_recipe()
+            allowed |= point.items()
+        except SettingsError as error:
+            for item in point.items():
+                wrong_with.setdefault(item, error)
+    for item, reason in wrong_with.items():
+        if item not in allowed:
+            raise SettingsError(f"search: {reason}")
 
 
 def read_entries(search: str) -> dict[str, Any]:
@@ -157,25 +171,9 @@ def suggest(trial: Trial, space: Space) -> None:
             trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
-def grid_of(space: Space) -> dict[str, list[Any]]:
-    """Every value of each setting, for a sampler that tries all combinations.
-
-    Raises:
-        SettingsError: a setting has no steps.
-    """
-    grid: dict[str, list[Any]] = {}
-    for name, distribution in space.items():
-        if isinstance(distribution, CategoricalDistribution):
-            grid[name] = list(distribution.choices)
-        elif (isinstance(distribution, IntDistribution) and not distribution.log) or (
-            isinstance(distribution, FloatDistribution) and distribution.step
-        ):
-            step = distribution.step or 1
-            count = int(round((distribution.high - distribution.low) / step, 6)) + 1
-            grid[name] = [distribution.low + i * step for i in range(count)]
-        else:
-            raise SettingsError(f"sampler=grid: {name} needs choices (a|b|c) or a step (low:high:step)")
-    return grid
+def most_epochs(space: Space, base: TrainSettings) -> int:
+    """How many epochs a trial may have before fine-tuning begins."""
+    return max(ends_of(space["epochs"])) if "epochs" in space else base.epochs or 1
 
 
 def recipe_point(space: Space, base: TrainSettings) -> dict[str, Any]:

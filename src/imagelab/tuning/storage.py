@@ -13,38 +13,43 @@ from typing import Any
 import optuna
 import sqlalchemy
 from filelock import FileLock
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import OperationalError
 
+from imagelab.console import say
 from imagelab.errors import TrackingError
 from imagelab.tracking import database_path, reason_of, without_password
 
 HEARTBEATS_A_GRACE_PERIOD = 4
 LONGEST_PAUSE = 5.0
 ASKED_BY_THE_CACHE = (  # which Optuna puts before the storage
-    *("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id", "_get_stale_trial_ids"),
+    *("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id"),
     *("get_trial_id_from_study_id_trial_number", "record_heartbeat"),
 )
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.simplefilter("ignore", ExperimentalWarning)
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class PatientStorage(RDBStorage):
     """Optuna's storage; a database that is away is waited for, `patience` seconds at most.
 
-    A method that is tried again may have succeeded the first time, unnoticed: at worst a trial is left that nobody
-    works on, which is closed and tried again like those of dead workers.
+    A request that is repeated may have succeeded the first time, unnoticed. So a trial may be begun or put in line
+    twice: `claims.py` closes the one that nobody works on, `states.py` counts only one of the two.
+
+    Attributes:
+        back: when the database last came back (monotonic clock).
     """
 
     def __init__(self, url: str, patience: float, **options: Any) -> None:
-        self.patience = patience
-        engine = {"pool_pre_ping": True}
+        self.patience, self.back = patience, float("-inf")
+        engine: dict[str, Any] = {"pool_pre_ping": True}
         if url.startswith("sqlite"):
-            engine["connect_args"] = {"timeout": 60}  # type: ignore[assignment]
+            engine["connect_args"] = {"timeout": 60}
         super().__init__(url, engine_kwargs=engine, **options)
+
+    def stale_trials(self, study_id: int) -> list[int]:
+        """Trials without a sign of life; none just after an outage, in which nobody could give one."""
+        just_back = time.monotonic() - self.back < (self.grace_period or 0)
+        return [] if just_back else RDBStorage._get_stale_trial_ids(self, study_id)
 
 
 def patient(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,15 +58,42 @@ def patient(method: Callable[..., Any]) -> Callable[..., Any]:
         deadline, pause = None, 0.25
         while True:
             try:
-                return method(storage, *arguments, **options)
-            except (OperationalError, StorageInternalError) as error:
-                deadline = deadline or time.monotonic() + storage.patience
-                if not is_away(error) or time.monotonic() > deadline:
+                result = method(storage, *arguments, **options)
+            except UpdateFinishedTrialError:
+                if deadline is None:
                     raise
+                result = True  # the first attempt has finished the trial
+            except (OperationalError, StorageInternalError) as error:
+                if not is_away(error):
+                    raise
+                deadline = deadline or first_failure(storage, error)
+                if time.monotonic() > deadline:
+                    raise given_up(storage, error) from error
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            if deadline:
+                storage.back = time.monotonic()
+            return result
 
     return insist
+
+
+def first_failure(storage: PatientStorage, error: Exception) -> float:
+    say(f"the study database does not answer ({reason_of(cause_of(error))}); waiting up to {storage.patience:g} s")
+    return time.monotonic() + storage.patience
+
+
+def given_up(storage: PatientStorage, error: Exception) -> TrackingError:
+    return TrackingError(
+        f"the study database has not answered for {storage.patience:g} s ({reason_of(cause_of(error))}); when it is "
+        "back, the same command goes on"
+    )
+
+
+def cause_of(error: Exception) -> Exception:
+    """The driver's own error; Optuna's speaks of the commit, whatever it was."""
+    return error.__cause__ if isinstance(error.__cause__, Exception) else error
 
 
 def is_away(error: BaseException) -> bool:
@@ -74,7 +106,7 @@ def is_away(error: BaseException) -> bool:
 
 for name in optuna.storages.BaseStorage.__abstractmethods__.union(ASKED_BY_THE_CACHE):
     setattr(PatientStorage, name, patient(getattr(RDBStorage, name)))
-PatientStorage.__abstractmethods__ = frozenset()
+setattr(PatientStorage, "_get_stale_trial_ids", patient(PatientStorage.stale_trials))  # noqa: B010
 
 
 def open_storage(url: str, patience: float, grace_period: int) -> PatientStorage:
@@ -86,6 +118,9 @@ def open_storage(url: str, patience: float, grace_period: int) -> PatientStorage
     Raises:
         TrackingError: the database does not answer, or is not Optuna's.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", ExperimentalWarning)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with creating(url):
             return PatientStorage(
@@ -132,16 +167,20 @@ def lock_database(url: str, name: str, patience: float = 0) -> Iterator[Callable
 def locked_connection(url: str, name: str, patience: float) -> sqlalchemy.Connection:
     """A connection that holds the advisory lock `name`, waited for."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
-    deadline = time.monotonic() + patience
+    # So that the server soon notices a machine that lost its power while it held the lock.
+    keepalives = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    options: dict[str, Any] = {"connect_args": {"options": keepalives}, "isolation_level": "AUTOCOMMIT"}
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **options)
+    deadline = None
     while True:
         try:
             connection = engine.connect()
             connection.execute(sqlalchemy.text("select pg_advisory_lock(:key)"), {"key": key})
             return connection
-        except OperationalError:
+        except OperationalError as error:
+            deadline = deadline or time.monotonic() + patience
             if time.monotonic() > deadline:
-                raise
+                raise TrackingError(f"the study database has not answered for {patience:g} s") from error
             time.sleep(1)
 
 

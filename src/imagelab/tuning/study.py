@@ -1,26 +1,29 @@
 """A study: made once, found again by every process that works on it, and claimed trial by trial."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from imagelab.errors import SettingsError
 from imagelab.settings import TrainSettings, TuneSettings, validate
 from imagelab.tracking import (
     create_parent,
     database_path,
-    find_parent,
+    join_parent,
     project_folder,
     without_password,
 )
-from imagelab.tuning.proposals import make_pruner, make_sampler, most_trials
-from imagelab.tuning.space import Space, make_space, recipe_point
+from imagelab.tuning.proposals import combinations, make_pruner, make_sampler
+from imagelab.tuning.space import Space, make_space, most_epochs, recipe_point
+from imagelab.tuning.states import counted, is_over
 from imagelab.tuning.storage import lock_database, open_storage
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ class Session:
     @property
     def finished(self) -> list[FrozenTrial]:
         """Those of `trials` that are over, in the order of their ends."""
-        over = [trial for trial in self.trials if trial.state.is_finished()]
+        over = [trial for trial in self.trials if is_over(trial)]
         return sorted(over, key=lambda trial: (trial.datetime_complete, trial.number))
 
     @property
@@ -67,7 +70,7 @@ class Session:
 
     def lock(self) -> AbstractContextManager[Callable[[], bool]]:
         """Only the process that holds it makes, claims or closes trials."""
-        return lock_database(self.url, f"study {self.study.study_name}", self.settings.upload_patience)
+        return lock_study(self.url, self.settings)
 
     def settings_of(self, trial: FrozenTrial | optuna.Trial) -> TrainSettings:
         """What the trial is (or was) trained with, complete."""
@@ -78,14 +81,28 @@ class Session:
 
     def searched(self, trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:
         """What a trial was trained with of all that is searched; without what the recipe leaves to the network."""
-        settings = self.settings_of(trial).model_dump(mode="json")
+        try:
+            settings = self.settings_of(trial).model_dump(mode="json")
+        except SettingsError:  # a combination that does not go together: that trial has failed
+            return dict(trial.params)
         return {name: settings[name] for name in self.space if settings[name] is not None}
 
     def sampler(self) -> optuna.samplers.BaseSampler:
         """A sampler whose chance depends on how many trials there are, so that a resumed study proposes the same."""
         number = len(self.study.get_trials(deepcopy=False))
-        grid = self.settings.sampler == "grid"  # its seed orders the combinations: one order for all
-        return make_sampler(self.settings.sampler, self.space, self.settings.seed + (0 if grid else 1_000_003 * number))
+        [seed] = np.random.SeedSequence([self.settings.seed, number]).generate_state(1)
+        return make_sampler(self.settings.sampler, self.space, int(seed))
+
+    def line_up_combination(self) -> None:
+        """With sampler=grid, put the first combination in line that no trial has; needs the lock."""
+        if self.settings.sampler == "grid":
+            trials = self.study.get_trials(deepcopy=False)
+            tried = [
+                trial.params or trial.system_attrs["fixed_params"]
+                for trial in trials
+                if "recipe" not in trial.user_attrs
+            ]
+            self.study.enqueue_trial(next(c for c in combinations(self.space) if c not in tried), {"in_line": True})
 
 
 def plan(settings: TuneSettings) -> tuple[Space, TrainSettings, int]:
@@ -98,7 +115,10 @@ def plan(settings: TuneSettings) -> tuple[Space, TrainSettings, int]:
     base = given.with_recipe()
     space = make_space(settings.search, given)
     make_sampler(settings.sampler, space, 0)
-    return space, base, min(settings.n_trials, most_trials(settings.sampler, space) or settings.n_trials)
+    if settings.sampler != "grid":
+        return space, base, settings.n_trials
+    count = 1 + sum(1 for _ in islice(combinations(space), settings.n_trials))  # the recipe, and each combination
+    return space, base, min(settings.n_trials, count)
 
 
 def storage_url(settings: TuneSettings, tracking_uri: str) -> str:
@@ -119,22 +139,26 @@ def open_session(settings: TuneSettings, client: "Client") -> Session:
     space, base, n_trials = plan(settings)
     url = storage_url(settings, client.tracking_uri)
     storage = open_storage(url, settings.upload_patience, settings.grace_period)
-    with lock_database(url, f"study {settings.study_name}", settings.upload_patience):
+    with lock_study(url, settings):
         study = optuna.create_study(
             study_name=settings.study_name,
             storage=storage,
             directions=settings.directions,
             load_if_exists=True,
-            pruner=make_pruner(settings.pruner_name, base.epochs or 1),
+            pruner=make_pruner(settings.pruner_name, most_epochs(space, base)),
         )
         refuse_another(study, settings, description_of(settings, space, base), url)
         if "run_id" not in study.user_attrs:
             study.set_user_attr("run_id", create_parent(client, study.study_name, study.study_name))
         else:
-            find_parent(client, study.user_attrs["run_id"], study.study_name)
+            join_parent(client, study.user_attrs["run_id"], study.study_name)
         if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(recipe_point(space, base), user_attrs={"recipe": True})  # so nothing worse is found
+            study.enqueue_trial(recipe_point(space, base), user_attrs={"recipe": True, "in_line": True})
     return Session(settings, url, study, space, base, n_trials)
+
+
+def lock_study(url: str, settings: TuneSettings) -> AbstractContextManager[Callable[[], bool]]:
+    return lock_database(url, f"study {settings.study_name}", settings.upload_patience)
 
 
 def description_of(settings: TuneSettings, space: Space, base: TrainSettings) -> dict[str, Any]:
@@ -176,23 +200,8 @@ def described(value: Any) -> str:
     words = []
     for name, text in value.items():
         attributes = json.loads(text)["attributes"]
-        ends = attributes.get("choices") or [attributes["low"], attributes["high"]]
+        step = [attributes["step"]] if attributes.get("step") not in (None, 1) else []
+        ends = attributes.get("choices") or [attributes["low"], attributes["high"], *step]
         log, between = "log:" * bool(attributes.get("log")), "|" if "choices" in attributes else ":"
         words.append(f"{name}={log}{between.join(map(str, ends))}")
     return ", ".join(words)
-
-
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    superseded = {trial.user_attrs.get("retry_of") for trial in trials}
-    return [trial for trial in trials if trial.number not in superseded and not trial.user_attrs.get("void")]
-
-
-def ending_of(trial: FrozenTrial) -> tuple[str, dict[str, str]]:
-    """How the run of a finished trial ends: its status and tags."""
-    if trial.user_attrs.get("interrupted"):
-        return "KILLED", {"trial_state": "interrupted"}
-    if trial.state == TrialState.FAIL:
-        return "FAILED", {"trial_state": "failed", "failure": trial.user_attrs.get("failure", "its process ended")}
-    if trial.state == TrialState.PRUNED:
-        return "KILLED", {"trial_state": "pruned"}
-    return "FINISHED", {"trial_state": "complete"}

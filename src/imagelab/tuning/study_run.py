@@ -1,11 +1,14 @@
 """The run of a study in MLflow: what it was told, the best so far after each trial, and its trials' runs."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from imagelab.tracking import Run, after_mlflow_run, attend, end_child, end_left_behind, insist, open_children
-from imagelab.tuning.study import Session, ending_of
+from imagelab.errors import TrackingError
+from imagelab.tracking import Run, after_mlflow_run, attend, end_left_behind, end_nested, insist, open_children
+from imagelab.tuning.states import ending_of
+from imagelab.tuning.study import MINE, Session, described
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -42,19 +45,21 @@ class StudyRun:
                 self.run.log_status("RUNNING")
                 self.run.log_missing_tags("failure")
                 self.run.log_params(self.params())
-                self.run.log_tags(dataset=self.session.base.dataset, model=self.session.base.model)
+                self.run.log_tags(**self.tags())
                 self.run.system_metrics.start()
         return self.run
 
     def params(self) -> dict[str, Any]:
+        of_study = self.session.settings.model_dump(mode="json", include={"sampler", "objective", "grace_period"})
+        of_trials = self.session.base.model_dump(mode="json", exclude={"resume", "note"})
+        return {**of_trials, **of_study, "search": described(self.session.study.user_attrs[MINE]["search"])}
+
+    def tags(self) -> dict[str, str]:
+        """What may be another in each session."""
         settings = self.session.settings
-        ours = settings.model_dump(mode="json", exclude={"storage", "note", "search", "refit"})
-        search = ", ".join(f"{name}" for name in self.session.space)
-        return {
-            **self.session.base.model_dump(mode="json", exclude={"resume"}),
-            **ours_not_none(ours),
-            "search": search,
-        }
+        note = {"mlflow.note.content": settings.note} if settings.note else {}
+        changing = {"n_trials": str(self.session.n_trials), "pruner": settings.pruner_name}
+        return {"dataset": settings.dataset, "model": settings.model, **changing, **note}
 
     def log_progress(self) -> None:
         """The best so far, a point a finished trial."""
@@ -68,19 +73,25 @@ class StudyRun:
                 run.log_metrics({**values, "trials_finished": count}, count, stamp)
         self.logged = len(finished)
 
-    def end(self, status: str, **tags: str) -> None:
-        """End the run, unless trials of the study go on on other machines."""
-        elsewhere = any(trial.state == TrialState.RUNNING for trial in self.session.trials)
-        if run := self.run:
-            self.run = None
-            run.system_metrics.finish()
-            end_child(run, "RUNNING" if elsewhere else status, **tags)
-            if run.wrapped and not elsewhere:
-                after_mlflow_run(status, run.run_id)
+    def log_end(self, status: str, **tags: str) -> None:
+        """Write down how the run ends, before anything that takes long."""
+        if self.run:
+            self.run.log_tags(**tags)
+            self.run.log_status(status)
 
-
-def ours_not_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    def end(self) -> None:
+        """Let the store know all of it; trials that are under way on other machines keep the run open."""
+        if (run := self.run) is None:
+            return
+        self.run = None
+        run.system_metrics.finish()
+        status = run.statuses[-1]
+        with suppress(TrackingError):
+            if any(trial.state == TrialState.RUNNING for trial in self.session.trials):
+                status = "RUNNING"
+        end_nested(run, status)
+        if run.wrapped and status != "RUNNING":
+            after_mlflow_run(status, run.run_id)
 
 
 def best_so_far(session: Session, finished: list[FrozenTrial]) -> list[tuple[str, float | None, FrozenTrial]]:
@@ -97,8 +108,9 @@ def best_so_far(session: Session, finished: list[FrozenTrial]) -> list[tuple[str
 
 def close_runs(session: Session, client: "Client") -> None:
     """End the runs of trials that are over, or that a newer run of the same trial has replaced."""
+    runs = open_children(client, session.run_id)  # before the trials: one that is begun meanwhile is not known to them
     trials = {trial.number: trial for trial in session.study.get_trials(deepcopy=False)}
-    for run in open_children(client, session.run_id):
+    for run in runs:
         trial = trials.get(int(run.data.tags.get("trial_number", -1)))
         current = trial is not None and trial.user_attrs.get("run_id", run.info.run_id) == run.info.run_id
         if trial is None or not current:

@@ -1,9 +1,7 @@
 """The training of one trial. Data, and the features of a frozen backbone, are loaded once a process."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +45,11 @@ class Workbench:
         from imagelab.data import load_dataset
         from imagelab.data.dataset import split_validation
 
-        self.base = base
         self.dataset: Dataset = load_dataset(base.dataset, **base.arguments_of(load_dataset))
         self.parts: tuple[Split, Split] = split_validation(self.dataset.train, **base.arguments_of(split_validation))
-        self.backbone = lru_cache(maxsize=2)(self.load_backbone)
+        self.backbones: dict[tuple[Any, ...], Backbone] = {}
 
-    def train(self, settings: TrainSettings, on_epoch: Callable[[Row], None]) -> dict[str, float]:
+    def train(self, settings: TrainSettings, folder: Path, on_epoch: Callable[[Row], None]) -> dict[str, float]:
         """Train, and return every figure that may be an objective, of the epoch with the lowest val_loss.
 
         Raises:
@@ -64,21 +61,16 @@ class Workbench:
         from imagelab.training import Checkpoints
 
         keras.backend.clear_session()
-        with tempfile.TemporaryDirectory(prefix="imagelab-trial-") as folder:
-            checkpoints = Checkpoints(Path(folder))
-            frozen = settings.weights not in (None, "none")
-            if frozen and not settings.fine_tune_epochs:
-                parameter_count = self.train_head(settings, checkpoints, on_epoch)
-            else:
-                parameter_count = self.train_network(settings, checkpoints, on_epoch)
-            measured = {name: value for name, value in checkpoints.best_row.items() if name.startswith("val_")}
-            seconds = sum(row["epoch_seconds"] for row in checkpoints.rows)
-            best_epoch = checkpoints.best_row["epoch"]
+        checkpoints = Checkpoints(folder)
+        frozen = settings.weights not in (None, "none")
+        train = self.train_head if frozen and not settings.fine_tune_epochs else self.train_network
+        parameter_count = train(settings, checkpoints, on_epoch)
+        best = checkpoints.best_row
         return {
-            **measured,
+            **{name: value for name, value in best.items() if name.startswith("val_")},
+            "best_epoch": best["epoch"],
             "parameter_count": parameter_count,
-            "training_seconds": seconds,
-            "best_epoch": best_epoch,
+            "training_seconds": sum(row["epoch_seconds"] for row in checkpoints.rows),
         }
 
     def train_head(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
@@ -87,7 +79,7 @@ class Workbench:
         from imagelab.models.transfer import build_head
         from imagelab.training import choose_dtype_policy, seed_everything, train, under_policy
 
-        backbone = self.backbone(tuple(getattr(settings, name) for name in FEATURES))
+        backbone = self.backbone_of(settings)
         parts = split_validation(backbone.features, **settings.arguments_of(split_validation))
         seed_everything(settings.seed)
         assert settings.head is not None
@@ -100,7 +92,7 @@ class Workbench:
     def train_network(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
         """Train all of a network; a pretrained one's head first, then its last layers."""
         from imagelab.models.transfer import is_frozen, unfreeze
-        from imagelab.training import choose_dtype_policy, fine_tune, restore_best, train
+        from imagelab.training import choose_dtype_policy, fine_tune, train
 
         network = self.build(settings, choose_dtype_policy(settings.mixed_precision))
         options = settings.arguments_of(train) | {"on_epoch": on_epoch}
@@ -110,7 +102,6 @@ class Workbench:
         unfreeze(network, **settings.arguments_of(unfreeze))
         best = self.build(settings, "float32")
         self.train_head(settings, checkpoints, on_epoch)
-        restore_best(best, checkpoints)
         fine_tune(network, best, *self.parts, checkpoints, **options | settings.arguments_of(fine_tune))
         return int(network.count_params())
 
@@ -123,13 +114,20 @@ class Workbench:
             options = settings.arguments_of(build_model)
             return build_model(settings.model, self.dataset.image_shape, self.dataset.num_classes, **options)
 
-    def load_backbone(self, values: tuple[Any, ...]) -> Backbone:
-        """The features that settings with these values (of FEATURES) learn from, computed where no run did before."""
+    def backbone_of(self, settings: TrainSettings) -> Backbone:
+        """What these settings learn from; the two newest backbones are kept."""
+        key = tuple(getattr(settings, name) for name in FEATURES)
+        if key not in self.backbones:
+            self.backbones = dict([*self.backbones.items()][-1:])
+            self.backbones[key] = self.load_backbone(settings)
+        return self.backbones[key]
+
+    def load_backbone(self, settings: TrainSettings) -> Backbone:
+        """Features of a frozen backbone, computed where no run did before."""
         from imagelab.features import FeatureSource
         from imagelab.models.transfer import backbone_of, describe_features
         from imagelab.training import choose_dtype_policy
 
-        settings = self.base.model_copy(update=dict(zip(FEATURES, values, strict=True)))
         best = self.build(settings, "float32")
         network = self.build(settings, choose_dtype_policy(settings.mixed_precision))
         description = describe_features(best) | {"dataset_digest": self.dataset.digest}

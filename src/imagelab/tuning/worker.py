@@ -13,19 +13,21 @@ import traceback
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.command import interruptible
 from imagelab.console import say
-from imagelab.errors import DataError, ImagelabError, Interrupted, SettingsError, TrackingError, WeightsError
+from imagelab.errors import DataError, ImagelabError, Interrupted, TrackingError
 from imagelab.settings import TrainSettings, TuneSettings, validate
-from imagelab.tracking import Run, end_child, open_child, this_process, use_tracking_store
+from imagelab.tracking import Run, end_nested, open_child, this_process, use_tracking_store
 from imagelab.tuning.claims import Claim, claimed
 from imagelab.tuning.space import suggest
-from imagelab.tuning.study import Session, ending_of, open_session
+from imagelab.tuning.states import ending_of
+from imagelab.tuning.study import Session, open_session
 from imagelab.tuning.trial import Row, Workbench
 
-FATAL = (DataError, SettingsError, TrackingError, WeightsError, OSError)  # the next trial would fail so, too
+FATAL = (DataError, TrackingError, OSError)  # the next trial would fail so, too
 
 
 class Worker:
@@ -60,15 +62,19 @@ class Worker:
     def work_on_one(self, claim: Claim) -> None:
         study = self.session.study
         study.sampler = self.session.sampler()
-        study.optimize(
-            lambda trial: self.train(trial, claim), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
-        )
+        try:
+            study.optimize(
+                lambda trial: self.train(trial, claim), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
+            )
+        except (ValueError, UpdateFinishedTrialError) as error:
+            # While the database was away, others took this process for dead: they try the trial again.
+            say(f"a trial was closed by another process ({error})")
+            self.end_run("KILLED", trial_state="abandoned")
 
     def train(self, trial: optuna.Trial, claim: Claim) -> tuple[float, ...]:
         """The objective: the values of one trial."""
         if not claim.is_held():  # meanwhile another process may have begun as many as there may be
-            waited_in_line = {"recipe", "retry_of"} & set(trial.user_attrs)
-            trial.set_user_attr("interrupted" if waited_in_line else "void", True)
+            trial.set_user_attr("interrupted" if trial.user_attrs.get("in_line") else "void", True)
             raise TrackingError("the database went away while the trial was begun; another takes its place")
         trial.set_user_attr("process", this_process())
         suggest(trial, self.session.space)
@@ -87,8 +93,11 @@ class Worker:
             trial.set_user_attr("interrupted", True)
             self.fatal = error
             raise
+        except UpdateFinishedTrialError:
+            raise
         except Exception as error:
-            say(traceback.format_exc())
+            if self.run:
+                self.run.log_text("failure.txt", traceback.format_exc())
             trial.set_user_attr("failure", f"{type(error).__name__}: {error}"[:1000])
             raise
 
@@ -99,16 +108,14 @@ class Worker:
 
         def on_epoch(row: Row) -> None:
             run.log_epoch(row)
-            if len(objectives) == 1 and objectives[0] in row:
+            if len(objectives) == 1 and objectives[0] in row and row["phase"] != "fine_tune":
                 trial.report(row[objectives[0]], row["epoch"])
-                if trial.should_prune():
+                if trial.should_prune() and not trial.user_attrs.get("recipe"):
                     raise optuna.TrialPruned
 
-        started = time.perf_counter()
-        figures = self.bench.train(settings, on_epoch)
+        figures = self.bench.train(settings, run.checkpoint_folder, on_epoch)
         run.log_metrics({"best_val_accuracy": figures["val_accuracy"], **single(figures)}, int(figures["best_epoch"]))
         trial.set_user_attr("figures", figures)
-        trial.set_user_attr("seconds", time.perf_counter() - started)
         return tuple(figures[name] for name in objectives)
 
     def open_run(self, trial: optuna.Trial, settings: TrainSettings) -> Run:
@@ -130,7 +137,7 @@ class Worker:
     def end_run(self, status: str, **tags: str) -> None:
         if run := self.run:
             self.run = None
-            end_child(run, status, **tags)
+            end_nested(run, status, **tags)
 
 
 def single(figures: dict[str, float]) -> dict[str, float]:
@@ -152,13 +159,26 @@ def main() -> None:
     try:
         with interruptible():
             stop_with_parent()
-            session = open_session(validate(TuneSettings, job["settings"]), use_tracking_store())
+            session = open_patiently(validate(TuneSettings, job["settings"]))
             Worker(session, job["deadline"]).work()
     except Interrupted:
         sys.exit(130)
-    except ImagelabError as error:
-        say(str(error))
+    except Exception as error:
+        say(traceback.format_exc())
+        say(str(error) if isinstance(error, ImagelabError) else f"{type(error).__name__}: {error}".splitlines()[0])
         sys.exit(1)
+
+
+def open_patiently(settings: TuneSettings) -> Session:
+    """Open the session; unlike the command itself, a worker may be started while a database is away."""
+    deadline = time.monotonic() + settings.upload_patience
+    while True:
+        try:
+            return open_session(settings, use_tracking_store())
+        except TrackingError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 if __name__ == "__main__":
