@@ -2,10 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,21 @@ def trial_runs(project: Project) -> list[Any]:
 
 def trials_begun(project: Project, *states: str, storage: str | None = None) -> int:
     """How many trials are in one of these states; none where the study is not made yet."""
-    if storage is None and not (project.folder / "optuna.db").exists():
+    if storage is None and not has_studies(project.folder / "optuna.db"):
         return 0
     try:
         return sum(trial.state.name in states for trial in project.study(storage=storage).get_trials())
     except (KeyError, StorageInternalError, OperationalError):
         return 0
+
+
+def has_studies(database: Path) -> bool:
+    """Optuna, asked too early, would make the tables itself, at the same time as the session does."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("select count(*) from trials").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
 
 
 def test_a_session_leaves_a_study_its_run_a_run_for_each_trial_and_the_best_trained_in_full(project: Project) -> None:

@@ -262,3 +262,12 @@ def test_each_epoch_draws_the_view_of_each_image_anew() -> None:
         drawn.append({int(row): row % 1 for row in rows})
     assert drawn[0] == drawn[2] != drawn[1]
     assert 0.4 < np.mean([view > 0 for view in drawn[0].values()]) < 0.6
+
+
+def test_openvino_reports_nothing() -> None:
+    """In a process of its own, since it would report when it is imported."""
+    program = "import sys; from imagelab.features.extraction import import_openvino; import_openvino(); "
+    program += "print([name for name in sys.modules if 'telemetry' in name])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "openvino_telemetry" not in done.stdout
+    assert "telemetry_stub" in done.stdout

@@ -4,8 +4,11 @@ OpenVINO computes ResNet50's features 1.2 times (float32) to 1.9 times (bfloat16
 two cores: it folds batch normalisation into the convolutions and keeps their inputs in the layout they like best.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
@@ -51,8 +54,7 @@ def engine() -> str:
 
 
 def openvino_extract(network: keras.Model, low_precision: bool) -> Extract:
-    import openvino
-
+    openvino = import_openvino()
     resized = network.get_layer("resize").output
     resize = tf.function(keras.Model(network.input, resized))
     core = openvino.Core()
@@ -66,7 +68,7 @@ def openvino_extract(network: keras.Model, low_precision: bool) -> Extract:
         padded = np.concatenate([images, np.zeros((-len(images) % BATCH, *images.shape[1:]), np.uint8)])
         features = np.empty((len(padded), *network.get_layer("features").output.shape[1:]), np.float32)
 
-        def keep(request: openvino.InferRequest, start: int) -> None:
+        def keep(request: Any, start: int) -> None:
             features[start : start + BATCH] = request.get_output_tensor().data
 
         queue = openvino.AsyncInferQueue(compiled)
@@ -78,6 +80,23 @@ def openvino_extract(network: keras.Model, low_precision: bool) -> Extract:
         return features[: len(images)]
 
     return extract
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its telemetry, for which it would start a process when it is imported, and ask nobody.
+
+    Where that package is missing it does without.
+    """
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        sys.modules.pop(name)
+        if before:
+            sys.modules[name] = before
+    return openvino
 
 
 def save(model: keras.Model, shape: tuple[int, ...], folder: str) -> None:

@@ -148,7 +148,7 @@ def stop_with_parent() -> None:
     """Interrupt this process when standard input is closed."""
 
     def watch() -> None:
-        sys.stdin.read()
+        os.read(sys.stdin.fileno(), 1)  # not `sys.stdin.read`: a process forked meanwhile would wait for its lock
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="imagelab-watch", daemon=True).start()
