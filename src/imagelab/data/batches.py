@@ -67,7 +67,7 @@ def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
         return in_memory(split.images, labels, num_classes)
     example = split.read(np.zeros(1, int), np.zeros(1, int))
     if len(split.views) == 1 and example.nbytes * len(split) <= MOST_IN_MEMORY:
-        return in_memory(split.read(np.arange(len(split)), np.zeros(len(split), int)), labels, num_classes)
+        return in_memory(split.first_view, labels, num_classes)
 
     def read(indices: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.numpy_function(split.read, [indices, views], example.dtype, stateful=False)

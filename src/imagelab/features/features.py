@@ -1,6 +1,7 @@
 """Features with their labels: a split whose inputs stay on disk."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -27,6 +28,11 @@ class Features:
 
     def take(self, indices: np.ndarray | slice) -> Self:
         return type(self)(self.views, self.rows[indices], self.labels[indices])
+
+    @cached_property
+    def first_view(self) -> np.ndarray:
+        """The plain features (n, length) of all images, read into memory once."""
+        return self.read(np.arange(len(self)), np.zeros(len(self), int))
 
     def read(self, indices: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Features (m, length) of m images, each under the view given for it."""

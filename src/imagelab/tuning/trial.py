@@ -1,5 +1,6 @@
 """The training of one trial. Data, and the features of a frozen backbone, are loaded once a process."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,14 @@ FEATURES = ("model", "weights", "image_size", "pooled_stages", "augmented_views"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen backbone: the features of the training images, and what a head on them needs to know.
+    """A frozen backbone: its features to learn from and to choose by, and what a head on them needs to know.
 
     Attributes:
         length: numbers a feature vector has.
         parameter_count: those of the backbone alone.
     """
 
-    features: "Features"
+    parts: "tuple[Features, Features]"
     length: int
     parameter_count: int
 
@@ -48,6 +49,7 @@ class Workbench:
         self.dataset: Dataset = load_dataset(base.dataset, **base.arguments_of(load_dataset))
         self.parts: tuple[Split, Split] = split_validation(self.dataset.train, **base.arguments_of(split_validation))
         self.backbones: dict[tuple[Any, ...], Backbone] = {}
+        gc.freeze()  # all that is imported by now: Keras collects garbage before each trial, and would search that, too
 
     def train(self, settings: TrainSettings, folder: Path, on_epoch: Callable[[Row], None]) -> dict[str, float]:
         """Train, and return every figure that may be an objective, of the epoch with the lowest val_loss.
@@ -58,11 +60,11 @@ class Workbench:
         """
         import keras
 
-        from imagelab.training import Checkpoints
+        from imagelab.training import Checkpoints, RowsOnly
 
         keras.backend.clear_session()
-        checkpoints = Checkpoints(folder)
         frozen = settings.weights not in (None, "none")
+        checkpoints = Checkpoints(folder) if settings.fine_tune_epochs else RowsOnly()
         train = self.train_head if frozen and not settings.fine_tune_epochs else self.train_network
         parameter_count = train(settings, checkpoints, on_epoch)
         best = checkpoints.best_row
@@ -75,18 +77,16 @@ class Workbench:
 
     def train_head(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
         """Train a head on the features of a frozen backbone, as `experiment.train_by_transfer` does."""
-        from imagelab.data.dataset import split_validation
         from imagelab.models.transfer import build_head
         from imagelab.training import choose_dtype_policy, seed_everything, train, under_policy
 
         backbone = self.backbone_of(settings)
-        parts = split_validation(backbone.features, **settings.arguments_of(split_validation))
         seed_everything(settings.seed)
         assert settings.head is not None
         with under_policy(choose_dtype_policy(settings.mixed_precision)):
             head = build_head(settings.head, backbone.length, self.dataset.num_classes, settings.dropout_rate)
         options = settings.arguments_of(train) | {"on_epoch": on_epoch, "phase": "head", "augmentation": "none"}
-        train(head, *parts, checkpoints, **options)
+        train(head, *backbone.parts, checkpoints, **options)
         return backbone.parameter_count + int(head.count_params())
 
     def train_network(self, settings: TrainSettings, checkpoints: Any, on_epoch: Callable[[Row], None]) -> int:
@@ -124,6 +124,7 @@ class Workbench:
 
     def load_backbone(self, settings: TrainSettings) -> Backbone:
         """Features of a frozen backbone, computed where no run did before."""
+        from imagelab.data.dataset import split_validation
         from imagelab.features import FeatureSource
         from imagelab.models.transfer import backbone_of, describe_features
         from imagelab.training import choose_dtype_policy
@@ -134,4 +135,5 @@ class Workbench:
         source = FeatureSource(best, network, description, settings.feature_cache_limit)
         views = 1 + (settings.augmented_views or 0)
         features = source.features("train", self.dataset.train, limit=settings.limit, views=views)
-        return Backbone(features, best.get_layer("features").output.shape[-1], int(backbone_of(best).count_params()))
+        parts = split_validation(features, **settings.arguments_of(split_validation))
+        return Backbone(parts, best.get_layer("features").output.shape[-1], int(backbone_of(best).count_params()))
