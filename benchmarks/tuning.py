@@ -3,8 +3,8 @@
     python -m benchmarks.tuning [--seeds 3] [--seconds 90] [--workers 2] [--figure FILE.png]
 
 Both are the command `tune` itself, on the first 10,000 images of Fashion-MNIST, in alternation. Printed are the best
-validation loss (accuracies of so few images are equal too often), the share of its time after which TPE had what random search had in the end, what a trial takes
-besides its training, and trials an hour with one worker and with several. The curves are the best so far over time.
+validation loss (accuracies of so few images are equal too often), when TPE had what random search had in the end, what
+a trial takes besides its epochs, and trials an hour with one worker and with several. The curves are the best so far.
 """
 
 import argparse
