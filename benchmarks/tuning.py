@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 
-SEARCH = "learning_rate=log:1e-5:1e-1, dropout_rate=0:0.8, batch_size=64|128|256|512, label_smoothing=0:0.3"
+SEARCH = "learning_rate=log:1e-5:1e-1, dropout_rate=0:0.8, batch_size=64|128|256|512"
 TRAINING = (
     *("--dataset=fashion_mnist", "--model=basic_cnn", "--limit=5000", "--epochs=8"),
     *("--objective=val_loss", "--refit=false"),

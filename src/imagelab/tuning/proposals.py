@@ -19,7 +19,7 @@ from optuna.samplers import (
 from imagelab.errors import SettingsError
 from imagelab.tuning.space import Space
 
-STARTUP_TRIALS = 8  # random ones before a sampler learns; Optuna's 10 are many for sessions of 30
+STARTUP_TRIALS = 5  # random ones before a sampler learns; Optuna's 10 are many for sessions of 30
 
 
 def make_sampler(name: str, space: Space, seed: int) -> BaseSampler:
