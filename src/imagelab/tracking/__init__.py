@@ -33,7 +33,7 @@ from imagelab.tracking.nested import (
     open_child,
     open_children,
 )
-from imagelab.tracking.resuming import this_process, unattended_runs, was_here_and_died
+from imagelab.tracking.resuming import is_alive_here, this_process, unattended_runs, was_here_and_died
 from imagelab.tracking.run import RESUME, Run
 from imagelab.tracking.store import (
     database_path,
@@ -62,6 +62,7 @@ __all__ = [
     "environment_with_package",
     "find_refit",
     "insist",
+    "is_alive_here",
     "join_parent",
     "leave_wrapper",
     "open_child",

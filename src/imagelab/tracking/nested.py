@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
@@ -17,7 +18,7 @@ from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking.afterwards import leave_wrapper
 from imagelab.tracking.delivery import may_pass
 from imagelab.tracking.lifecycle import experiment_id, log_end, remove_folder, wait_for_delivery
-from imagelab.tracking.resuming import this_process, was_here_and_died
+from imagelab.tracking.resuming import mark_killed, this_process, was_here_and_died
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import reason_of, runs_folder
 
@@ -163,11 +164,22 @@ def find_refit(client: "MlflowClient", tags: Mapping[str, str]) -> Refit:
         if run.info.status == "FINISHED":
             return Refit(run.info.run_id, is_finished=True)
         folder = runs_folder() / run.info.run_id
+        if (folder / "settings.json").exists():  # of this machine, even if it was started anew in between
+            return Refit(run.info.run_id, elsewhere=None if is_free(folder) else "this machine, by another process")
         if run.info.status == "RUNNING" and not was_here_and_died(run.data.tags):
             return Refit(elsewhere=run.data.tags.get("host", "another machine"))
-        if (folder / "settings.json").exists():
-            return Refit(run.info.run_id)
+        if run.info.status == "RUNNING":
+            mark_killed(client, run.info.run_id)
     return Refit()
+
+
+def is_free(folder: Path) -> bool:
+    """Whether no process works on the run with this folder."""
+    try:
+        with FileLock(folder / "run.lock").acquire(blocking=False):
+            return True
+    except Timeout:
+        return False
 
 
 def open_children(client: "MlflowClient", parent_id: str) -> list[Any]:

@@ -103,6 +103,11 @@ def was_here_and_died(tags: Mapping[str, str]) -> bool:
         return True
 
 
+def is_alive_here(tags: Mapping[str, str]) -> bool:
+    """Whether the process named by these tags is one of this machine and lives."""
+    return tags.get("machine") == this_machine() and "pid" in tags and not was_here_and_died(tags)
+
+
 def how_to_end_elsewhere(run_id: str, tags: Mapping[str, str]) -> str:
     where = f"on {tags['host']}, process {tags['pid']}" if {"host", "pid"} <= set(tags) else "on another machine"
     end = f"import mlflow; mlflow.MlflowClient().set_terminated('{run_id}', 'KILLED')"

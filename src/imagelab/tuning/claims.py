@@ -32,13 +32,12 @@ def claimed(session: Session, deadline: float | None) -> Iterator[Claim | None]:
     with ExitStack() as held:
         is_held = held.enter_context(session.lock())
         close_dead(session)
-        trials = session.trials
-        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        states = [trial.state for trial in session.trials]
         in_time = deadline is None or time.time() < deadline
-        if not in_time or not (waiting or len(trials) < session.n_trials):
+        if not in_time or len(states) - states.count(TrialState.WAITING) >= session.n_trials:
             yield None
             return
-        if not waiting:
+        if TrialState.WAITING not in states:
             session.line_up_combination()
         yield Claim(held.close, is_held)
 

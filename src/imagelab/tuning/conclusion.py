@@ -87,7 +87,8 @@ def refit(session: Session, client: "Client", best: FrozenTrial) -> None:
     }
     with session.lock():
         found = insist(lambda: find_refit(client, tags), session.settings.upload_patience)
-        elsewhere = found.elsewhere or host_of(session.study.user_attrs.get(REFITTING))
+        claimant = None if found.run_id else host_of(session.study.user_attrs.get(REFITTING))
+        elsewhere = found.elsewhere or claimant
         if elsewhere is None and not found.is_finished:
             session.study.set_user_attr(REFITTING, this_process())
     if found.is_finished:

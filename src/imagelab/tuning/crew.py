@@ -124,10 +124,13 @@ class Crew:
         for process in self.processes.values():
             process.terminate()
         deadline = time.monotonic() + PATIENCE
-        for process in self.processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-            process.kill()
-            process.wait()
+        try:
+            for process in self.processes.values():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # also when somebody interrupts this
+            for process in self.processes.values():
+                process.kill()
+                process.wait()
         if not self.failed:
             shutil.rmtree(self.folder, ignore_errors=True)

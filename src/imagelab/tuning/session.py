@@ -35,6 +35,7 @@ def tune(settings: TuneSettings) -> str:
     session = open_session(settings, client)
     run = StudyRun(session, client, wrapped=session.run_id == wrapper)
     try:
+        run.begin()
         close_left_behind(session, client)
         say(introduction(session))
         work(session, run)

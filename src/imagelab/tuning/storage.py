@@ -19,10 +19,18 @@ from sqlalchemy.exc import OperationalError
 
 from imagelab.console import say
 from imagelab.errors import TrackingError
-from imagelab.tracking import database_path, reason_of, without_password
+from imagelab.tracking import database_path, is_alive_here, reason_of, without_password
 
 HEARTBEATS_A_GRACE_PERIOD = 4
 LONGEST_PAUSE = 5.0
+# A client of PostgreSQL notices a server that has vanished without a word (seconds; the last one milliseconds).
+ALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 ASKED_BY_THE_CACHE = (  # which Optuna puts before the storage
     *("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id"),
     *("get_trial_id_from_study_id_trial_number", "record_heartbeat"),
@@ -41,15 +49,18 @@ class PatientStorage(RDBStorage):
 
     def __init__(self, url: str, patience: float, **options: Any) -> None:
         self.patience, self.back = patience, float("-inf")
-        engine: dict[str, Any] = {"pool_pre_ping": True}
-        if url.startswith("sqlite"):
-            engine["connect_args"] = {"timeout": 60}
-        super().__init__(url, engine_kwargs=engine, **options)
+        connecting = {"timeout": 60} if url.startswith("sqlite") else ALIVE
+        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connecting}, **options)
 
     def stale_trials(self, study_id: int) -> list[int]:
-        """Trials without a sign of life; none just after an outage, in which nobody could give one."""
-        just_back = time.monotonic() - self.back < (self.grace_period or 0)
-        return [] if just_back else RDBStorage._get_stale_trial_ids(self, study_id)
+        """Trials without a sign of life; none just after an outage, in which nobody could give one.
+
+        Nor those of a process that is alive on this machine, which may have been asleep.
+        """
+        if time.monotonic() - self.back < (self.grace_period or 0):
+            return []
+        stale = RDBStorage._get_stale_trial_ids(self, study_id)
+        return [trial for trial in stale if not is_alive_here(self.get_trial(trial).user_attrs.get("process", {}))]
 
 
 def patient(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,11 +79,12 @@ def patient(method: Callable[..., Any]) -> Callable[..., Any]:
                     raise
                 deadline = deadline or first_failure(storage, error)
                 if time.monotonic() > deadline:
+                    storage.patience = 0  # whatever is asked on the way out
                     raise given_up(storage, error) from error
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            if deadline:
+            if deadline is not None:
                 storage.back = time.monotonic()
             return result
 
@@ -169,7 +181,8 @@ def locked_connection(url: str, name: str, patience: float) -> sqlalchemy.Connec
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     # So that the server soon notices a machine that lost its power while it held the lock.
     keepalives = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-    options: dict[str, Any] = {"connect_args": {"options": keepalives}, "isolation_level": "AUTOCOMMIT"}
+    connecting = {**ALIVE, "options": keepalives}
+    options: dict[str, Any] = {"connect_args": connecting, "isolation_level": "AUTOCOMMIT"}
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **options)
     deadline = None
     while True:

@@ -24,7 +24,7 @@ from imagelab.tracking import (
 from imagelab.tuning.proposals import combinations, make_pruner, make_sampler
 from imagelab.tuning.space import Space, make_space, most_epochs, recipe_point
 from imagelab.tuning.states import counted, is_over
-from imagelab.tuning.storage import lock_database, open_storage
+from imagelab.tuning.storage import PatientStorage, lock_database, open_storage
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -43,6 +43,7 @@ class Session:
 
     settings: TuneSettings
     url: str
+    storage: PatientStorage
     study: optuna.Study
     space: Space
     base: TrainSettings
@@ -89,7 +90,7 @@ class Session:
 
     def sampler(self) -> optuna.samplers.BaseSampler:
         """A sampler whose chance depends on how many trials there are, so that a resumed study proposes the same."""
-        number = len(self.study.get_trials(deepcopy=False))
+        number = len(self.trials)
         [seed] = np.random.SeedSequence([self.settings.seed, number]).generate_state(1)
         return make_sampler(self.settings.sampler, self.space, int(seed))
 
@@ -98,7 +99,7 @@ class Session:
         if self.settings.sampler == "grid":
             trials = self.study.get_trials(deepcopy=False)
             tried = [
-                trial.params or trial.system_attrs["fixed_params"]
+                trial.system_attrs.get("fixed_params") or trial.params
                 for trial in trials
                 if "recipe" not in trial.user_attrs
             ]
@@ -154,7 +155,7 @@ def open_session(settings: TuneSettings, client: "Client") -> Session:
             join_parent(client, study.user_attrs["run_id"], study.study_name)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(recipe_point(space, base), user_attrs={"recipe": True, "in_line": True})
-    return Session(settings, url, study, space, base, n_trials)
+    return Session(settings, url, storage, study, space, base, n_trials)
 
 
 def lock_study(url: str, settings: TuneSettings) -> AbstractContextManager[Callable[[], bool]]:

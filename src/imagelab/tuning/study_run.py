@@ -24,15 +24,10 @@ class StudyRun:
     """
 
     def __init__(self, session: Session, client: "Client", wrapped: bool) -> None:
-        """Begin to write, if nobody else does.
-
-        Args:
-            wrapped: whether `mlflow run` has opened the run, and will end it after this process.
-        """
+        """Take the session's run; `wrapped` says whether `mlflow run` has opened it and will end it afterwards."""
         self.session, self.client, self.wrapped = session, client, wrapped
         self.run: Run | None = None
         self.logged = 0
-        self.begin()
 
     def begin(self) -> Run | None:
         """Write to the run from now on, if nobody else does."""

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from imagelab.command import interruptible
+from imagelab.command import INTERRUPTED, interruptible
 from imagelab.console import say
 from imagelab.errors import DataError, ImagelabError, Interrupted, TrackingError
 from imagelab.settings import TrainSettings, TuneSettings, validate
@@ -27,6 +28,7 @@ from imagelab.tuning.states import ending_of
 from imagelab.tuning.study import Session, open_session
 from imagelab.tuning.trial import Row, Workbench
 
+LONGEST_END = 60.0  # seconds to end a trial after the parent has died
 FATAL = (DataError, TrackingError, OSError)  # the next trial would fail so, too
 
 
@@ -34,7 +36,7 @@ class Worker:
     """Works on trials, one after the other, until there are none left.
 
     Attributes:
-        run: the run of the trial under way.
+        trial, run: the trial under way, and its run.
         fatal: why no more trials are begun.
     """
 
@@ -42,6 +44,7 @@ class Worker:
         self.session, self.deadline = session, deadline
         self.client = use_tracking_store()
         self.bench = Workbench(session.base)
+        self.trial: optuna.Trial | None = None
         self.run: Run | None = None
         self.fatal: Exception | None = None
 
@@ -62,38 +65,55 @@ class Worker:
     def work_on_one(self, claim: Claim) -> None:
         study = self.session.study
         study.sampler = self.session.sampler()
+        self.trial = None
         try:
             study.optimize(
                 lambda trial: self.train(trial, claim), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
             )
+        except Interrupted:
+            self.give_back()
+            raise
         except (ValueError, UpdateFinishedTrialError) as error:
+            if not self.was_taken():
+                raise
             # While the database was away, others took this process for dead: they try the trial again.
             say(f"a trial was closed by another process ({error})")
             self.end_run("KILLED", trial_state="abandoned")
+        except UnboundLocalError as error:  # Optuna's, when telling was interrupted; what did that is its context
+            raise error.__context__ or error from None
+
+    def give_back(self) -> None:
+        """Close the trial under way for another process to try again; where that fails, it is found dead later."""
+        with suppress(Exception), self.session.lock():
+            if self.trial:
+                self.trial.set_user_attr("interrupted", True)
+                self.session.study.tell(self.trial, state=TrialState.FAIL)
+        with suppress(Exception):
+            self.end_run("KILLED", trial_state="interrupted")
+
+    def was_taken(self) -> bool:
+        """Whether the trial under way is over without our doing."""
+        trials = self.session.study.get_trials(deepcopy=False)
+        return self.trial is not None and trials[self.trial.number].state.is_finished()
 
     def train(self, trial: optuna.Trial, claim: Claim) -> tuple[float, ...]:
         """The objective: the values of one trial."""
         if not claim.is_held():  # meanwhile another process may have begun as many as there may be
             trial.set_user_attr("interrupted" if trial.user_attrs.get("in_line") else "void", True)
             raise TrackingError("the database went away while the trial was begun; another takes its place")
+        self.session.storage.record_heartbeat(trial._trial_id)  # first: a trial with an owner has a heartbeat
         trial.set_user_attr("process", this_process())
-        suggest(trial, self.session.space)
-        claim.release()
+        self.trial = trial
         try:
+            suggest(trial, self.session.space)
+            claim.release()
             return self.train_as(trial, self.session.settings_of(trial))
-        except optuna.TrialPruned:
-            raise
-        except Interrupted:
-            with self.session.lock():
-                trial.set_user_attr("interrupted", True)
-                self.session.study.tell(trial, state=TrialState.FAIL)
-            self.end_run("KILLED", trial_state="interrupted")
+        except (optuna.TrialPruned, UpdateFinishedTrialError):
             raise
         except FATAL as error:
-            trial.set_user_attr("interrupted", True)
             self.fatal = error
-            raise
-        except UpdateFinishedTrialError:
+            with suppress(Exception):
+                trial.set_user_attr("interrupted", True)
             raise
         except Exception as error:
             if self.run:
@@ -150,6 +170,8 @@ def stop_with_parent() -> None:
     def watch() -> None:
         os.read(sys.stdin.fileno(), 1)  # not `sys.stdin.read`: a process forked meanwhile would wait for its lock
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LONGEST_END)
+        os._exit(INTERRUPTED)  # nobody is left who would wait for longer
 
     threading.Thread(target=watch, name="imagelab-watch", daemon=True).start()
 
@@ -162,7 +184,7 @@ def main() -> None:
             session = open_patiently(validate(TuneSettings, job["settings"]))
             Worker(session, job["deadline"]).work()
     except Interrupted:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         say(traceback.format_exc())
         say(str(error) if isinstance(error, ImagelabError) else f"{type(error).__name__}: {error}".splitlines()[0])
