@@ -175,7 +175,7 @@ def workers_of(project: Project) -> list[psutil.Process]:
 def test_killed_when_every_trial_that_is_left_is_under_way(project: Project) -> None:
     settings = ("n_trials=3", "workers=2", "pruner=none", "epochs=60", "early_stopping_patience=0")
     session = project.tune(*settings)
-    wait_until(lambda: trials_begun(project, "COMPLETE") == 1 and trials_begun(project, "RUNNING") == 2)
+    wait_until(lambda: trials_begun(project, "COMPLETE", "RUNNING") == 3)
     session.kill()
     session.communicate()
     wait_until(lambda: not workers_of(project))

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from imagelab.errors import TrackingError
 from imagelab.tracking.outbox import Entry, Outbox
-from imagelab.tracking.store import reason_of
+from imagelab.tracking.store import may_pass, reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 MOST_METRICS_A_REQUEST = 1000
 LONGEST_PAUSE = 15.0
 
@@ -134,13 +132,6 @@ class Delivery:
         if not path.exists():
             raise TrackingError(f"{path} is gone")
         return path
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether trying again can help: the store is away or its disk is full, but it has not said no."""
-    if isinstance(error, MlflowException):
-        return error.error_code not in REFUSALS
-    return isinstance(error, OSError)  # requests' errors are such, too
 
 
 DELIVER: dict[str, Callable[[Delivery, Any], None]] = {

@@ -16,11 +16,10 @@ from filelock import FileLock, Timeout
 
 from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking.afterwards import leave_wrapper
-from imagelab.tracking.delivery import may_pass
 from imagelab.tracking.lifecycle import experiment_id, log_end, remove_folder, wait_for_delivery
 from imagelab.tracking.resuming import mark_killed, this_process, was_here_and_died
 from imagelab.tracking.run import Run
-from imagelab.tracking.store import reason_of, runs_folder
+from imagelab.tracking.store import may_pass, reason_of, runs_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import mlflow
 
 SQLITE = "sqlite:///"
+REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 
 def project_folder() -> Path:
@@ -72,6 +73,15 @@ def reason_of(error: Exception) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text.rsplit("Caused by ", 1)[-1][:200].strip("()") if "Caused by " in text else text[:200]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again can help: the store is away or its disk is full, but it has not said no."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code not in REFUSALS
+    return isinstance(error, OSError)  # requests' errors are such, too
 
 
 def without_password(uri: str) -> str:
