@@ -68,7 +68,8 @@ def test_a_finished_run_holds_everything(project: Project, monkeypatch: pytest.M
     assert measured["val_loss"] == dict(project.history(run_id, "val_loss"))[best]
     assert measured["test_accuracy"] == run.data.metrics["test_accuracy"]
     info = mlflow.models.get_model_info(f"models:/{model.model_id}")
-    assert info.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
+    assert info.signature.outputs.input_names() == ["label", "probability", "top"]
+    assert [param.name for param in info.signature.params] == ["top_k"]
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
     assert (folder / "input_example.json").exists()
     assert f"keras=={importlib.metadata.version('keras')}" in (folder / "requirements.txt").read_text().split()
@@ -77,13 +78,16 @@ def test_a_finished_run_holds_everything(project: Project, monkeypatch: pytest.M
     from imagelab.data import load_dataset
 
     digits = load_dataset("digits")
-    probabilities = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(digits.test.images)
+    answers = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(digits.test.images)
+    network = mlflow.keras.load_model(f"models:/{model.model_id}")
+    probabilities = network.predict(digits.test.images, verbose=0)
     accuracy = (probabilities.argmax(1) == digits.test.labels).mean()
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"])
     table = pd.read_parquet(
         mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="evaluation/predictions.parquet")
     )
     assert (table["predicted"] == probabilities.argmax(1)).all()
+    assert answers["label"].tolist() == [digits.class_names[k] for k in probabilities.argmax(1)]
     np.testing.assert_allclose(table["probability"], probabilities.max(1), rtol=1e-5)
 
 

@@ -57,7 +57,7 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
     mlflow.set_tracking_uri(project.uri)
     (output,) = run.outputs.model_outputs
     digits = load_dataset("digits").test
-    probabilities = mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(digits.images)
+    probabilities = mlflow.keras.load_model(f"models:/{output.model_id}").predict(digits.images, verbose=0)
     accuracy = (probabilities.argmax(axis=1) == digits.labels).mean()
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
 
@@ -112,8 +112,8 @@ def the_network_that_was_logged_says_what_was_reported(project: Project, run: An
     folder = project.client.download_artifacts(run.info.run_id, "evaluation")
     reported = pd.read_parquet(Path(folder) / "predictions.parquet")
     mlflow.set_tracking_uri(project.uri)
-    network = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
-    probabilities = network.predict(load_dataset("digits").test.images)
+    network = mlflow.keras.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    probabilities = network.predict(load_dataset("digits").test.images, verbose=0)
     np.testing.assert_allclose(reported["probability"], probabilities.max(axis=1), atol=1e-3)
     assert np.mean(reported["predicted"] == probabilities.argmax(axis=1)) > 0.99
 

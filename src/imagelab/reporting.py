@@ -147,6 +147,7 @@ def report_evaluation(
         dataset=f"{dataset.name}-test",
         digest=dataset.digest[:36],
         class_names=list(dataset.class_names),
+        superclass_of=[dataset.superclass_names[i] for i in dataset.superclasses],
     )
     write_result(run, test_accuracy=scores["accuracy"])
 

@@ -1,7 +1,8 @@
-"""The best network as a LoggedModel: signature, input example, pip requirements and its own metrics."""
+"""The best network as a LoggedModel: what serves it, signature, input example, requirements and its own metrics."""
 
 import importlib.metadata
 import logging
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from imagelab.tracking.outbox import Entry
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-for chatty in ("mlflow.utils.uv_utils", "mlflow.utils.environment"):
+for chatty in ("mlflow.utils.uv_utils", "mlflow.utils.environment", "mlflow.pyfunc"):
     logging.getLogger(chatty).setLevel(logging.ERROR)
 
-REQUIREMENTS = ("keras", "mlflow", "numpy", "tensorflow")
+REQUIREMENTS = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
+SERVED_MODEL = resources.files("imagelab") / "serving" / "served_model.py"
 
 
 def log_model_once(client: "MlflowClient", run_id: str, folder: Path, entry: Entry) -> None:
@@ -45,34 +47,56 @@ def already_logged(client: "MlflowClient", run_id: str) -> str | None:
 
 def log_model(run_id: str, folder: Path, entry: Entry) -> str:
     start_keras()
-    import keras
-    from mlflow.models import Model, infer_signature
+    from mlflow.models import Model
 
-    keras.utils.disable_interactive_logging()  # holds for this thread only
-    network = keras.saving.load_model(folder / entry["path"], compile=False)
     example = np.load(folder / entry["example"], allow_pickle=False)
     info = Model.log(
         artifact_path=None,
         name="model",
         flavor=SimpleNamespace(save_model=save_model),
-        flavor_name="mlflow.keras",
+        flavor_name="imagelab",
         run_id=run_id,
-        model=network,
-        signature=infer_signature(example, network.predict(example, verbose=0)),
+        network=folder / entry["path"],
+        signature=signature_of(entry),
         input_example=example,
         pip_requirements=requirements(),
         step=entry["step"],  # MLflow copies the metrics of that epoch to the model
+        model_config={name: entry[name] for name in ("class_names", "superclass_of")},
         metadata={"class_names": entry["class_names"]},
     )
     return str(info.model_id)
 
 
-def save_model(path: str, **content: Any) -> None:
-    """`mlflow.keras.save_model`, which writes the input example before it makes the folder for it."""
-    import mlflow.keras
+def save_model(path: str, network: Path, mlflow_model: Any, **content: Any) -> None:
+    """One folder, two ways in: `mlflow.pyfunc` (what is served) and `mlflow.keras` (the network itself)."""
+    import keras
+    import mlflow.pyfunc
 
-    Path(path).mkdir()
-    mlflow.keras.save_model(path=path, **content)
+    mlflow_model.add_flavor(
+        "keras",
+        data="artifacts",  # where mlflow.keras looks for model.keras
+        keras_version=keras.__version__,
+        keras_backend=keras.backend.backend(),
+        save_exported_model=False,
+    )
+    artifacts = {"network": str(network)}
+    mlflow.pyfunc.save_model(
+        path, python_model=str(SERVED_MODEL), artifacts=artifacts, mlflow_model=mlflow_model, **content
+    )
+
+
+def signature_of(entry: Entry) -> Any:
+    """The answer, and top_k; no schema of inputs, since none of MLflow's allows arrays and base64 text alike."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    named = Object([Property("label", DataType.string), Property("probability", DataType.double)])
+    columns = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "probability")]
+    columns += [ColSpec(DataType.string, "superclass")] if entry["superclass_of"] else []
+    outputs = Schema([*columns, ColSpec(Array(named), "top")])
+    top_k = ParamSpec("top_k", DataType.long, min(5, len(entry["class_names"])))
+    return ModelSignature(outputs=outputs, params=ParamSchema([top_k]))
 
 
 def requirements() -> list[str]:

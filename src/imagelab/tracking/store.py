@@ -39,6 +39,7 @@ def use_tracking_store() -> "mlflow.MlflowClient":
     # Delivery tries again by itself, so that a request may give up soon.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):

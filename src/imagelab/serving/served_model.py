@@ -1,0 +1,227 @@
+"""What a LoggedModel runs when it is asked: images as users have them in, labels and probabilities out.
+
+MLflow stores this file with each model ("models from code", no pickle) and executes it where the model is loaded, so
+it needs nothing of ours and each version keeps the code that it was logged with.
+"""
+
+import base64
+import binascii
+import re
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+MOST_PIXELS = 50_000_000  # of one image, before it is decoded
+SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+CHUNK = 256  # images that go through the network at once
+COLUMN = "image"
+
+
+def refuse(reason: str) -> MlflowException:
+    """An error that every MLflow server answers with status 400."""
+    return MlflowException.invalid_parameter_value(reason)
+
+
+def items_of(given: Any) -> list[Any] | np.ndarray:
+    """The single images in what MLflow hands over: a table, a dictionary, a list, an array, or one image."""
+    if isinstance(given, pd.DataFrame):
+        return column_of(given)
+    if isinstance(given, dict):
+        if COLUMN not in given:
+            raise refuse(f"give the images under the name {COLUMN!r}, not {', '.join(map(str, given))[:100] or '{}'!r}")
+        given = given[COLUMN]
+    if isinstance(given, str | bytes):
+        return [given]
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OSU":
+        return given
+    items = list(np.ravel(given)) if isinstance(given, np.ndarray) and given.dtype.kind in "SU" else given
+    if not isinstance(items, list | tuple | pd.Series | np.ndarray):
+        raise refuse(f"give images as base64 text, bytes or an array, not as {type(given).__name__}")
+    if not any(isinstance(item, str | bytes | dict) for item in items):
+        return array_of(list(items))
+    return [item[COLUMN] if isinstance(item, dict) and COLUMN in item else item for item in items]
+
+
+def column_of(table: pd.DataFrame) -> list[Any]:
+    if COLUMN in table:
+        return list(table[COLUMN])
+    if len(table.columns) == 1 and isinstance(table.columns[0], int | np.integer):  # a table without names
+        return list(table.iloc[:, 0])
+    names = ", ".join(map(str, table.columns))[:100]
+    raise refuse(f"the table needs a column {COLUMN!r} with images as base64 text; it has {names or 'none'}")
+
+
+def array_of(pixels: Any) -> np.ndarray:
+    try:
+        array = np.asarray(pixels)
+    except ValueError:
+        raise refuse("the rows of an array of pixels are not all of one length") from None
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise refuse(
+            f"pixels are whole numbers 0-255, not {array.dtype if array.dtype.kind != 'O' else 'mixed values'}"
+        )
+    return array
+
+
+def checked_pixels(array: np.ndarray) -> np.ndarray:
+    """Pixels as uint8; what cannot be pixels 0-255 is refused rather than answered confidently."""
+    array = array_of(array)
+    if array.dtype == np.uint8 or not array.size:
+        return array.astype(np.uint8)
+    if not np.isfinite(array).all():
+        raise refuse("pixels are whole numbers 0-255; these hold NaN or infinity")
+    low, high = array.min(), array.max()
+    if low < 0 or high > 255:
+        raise refuse(f"pixels are whole numbers 0-255; these go from {low:g} to {high:g}")
+    if array.dtype.kind == "f" and 0 < high <= 1:
+        raise refuse("pixels are whole numbers 0-255; these look scaled to 0-1: multiply them by 255")
+    return np.round(array).astype(np.uint8)
+
+
+def decoded(item: str | bytes) -> bytes:
+    """The bytes of an image file, given as they are or as base64 text (with or without `data:...;base64,`)."""
+    if isinstance(item, bytes):
+        return item
+    text = re.sub(r"\s+", "", re.sub(r"^data:[\w/+.-]*;base64,", "", item.strip()))
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise refuse("that text is not base64") from None
+
+
+def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """An image file as uint8 pixels (height, width, channels) of the network's size, the whole of it."""
+    height, width, channels = image_shape
+    if not content:
+        raise refuse("the image is empty")
+    try:
+        image: Image.Image = Image.open(BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise refuse(f"the image has more than {MOST_PIXELS:,} pixels") from None
+    except Exception:
+        raise refuse(f"the image cannot be decoded; known formats: {', '.join(FORMATS)}") from None
+    if image.width * image.height > MOST_PIXELS:
+        raise refuse(f"the image has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    try:
+        image.draft(None, (2 * width, 2 * height))  # JPEG: decode no finer than needed
+        image = flattened(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    except Exception:
+        raise refuse(f"the image is damaged: {image.format or 'its'} data cannot be decoded") from None
+    return np.asarray(image, np.uint8).reshape(image_shape)
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """Eight bits a channel and nothing transparent: 16-bit grey is scaled down, what is see-through shows white."""
+    if image.mode in SIXTEEN_BIT:
+        return Image.fromarray(np.round(np.clip(np.asarray(image, np.float64), 0, 65535) / 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
+
+
+class ServedModel(PythonModel):
+    """Any of MLflow's input formats to a table with a row an image: label, probability, top, maybe superclass.
+
+    Attributes:
+        network: raw uint8 pixels (n, height, width, channels) to probabilities (n, classes).
+        image_shape: (height, width, channels) of what it takes.
+    """
+
+    def load_context(self, context: Any) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.network = keras.saving.load_model(context.artifacts["network"], compile=False)
+        self.network.trainable = False
+        self.image_shape: tuple[int, int, int] = tuple(self.network.input_shape[1:])
+        self.class_names: list[str] = context.model_config["class_names"]
+        self.superclass_of: list[str] = context.model_config["superclass_of"]
+        pixels = tf.TensorSpec((None, *self.image_shape), tf.uint8)
+        self.compute = tf.function(
+            lambda images: self.network(tf.cast(images, tf.float32), training=False), input_signature=[pixels]
+        )
+        self.probabilities(np.zeros((1, *self.image_shape), np.uint8))  # compiled now, not at the first request
+
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Answer a row an image.
+
+        Args:
+            model_input: pixels 0-255 as (n, height, width, channels) or grey (n, height, width), or image files as
+                bytes or base64 text, in a list, an array or the column `image` of a table. (The hint names only the
+                array: of a union MLflow would make a schema, and fail.)
+            params: top_k, how many classes to name.
+
+        Raises:
+            MlflowException: INVALID_PARAMETER_VALUE (status 400), with what is wrong in one sentence.
+        """
+        top_k = self.checked_top_k((params or {}).get("top_k"))
+        return self.answer(self.probabilities(self.pixels(model_input)), top_k)
+
+    def checked_top_k(self, top_k: Any) -> int:
+        most = len(self.class_names)
+        if top_k is None:
+            return min(5, most)
+        if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= most:
+            raise refuse(f"top_k is a whole number from 1 to {most}")
+        return int(top_k)
+
+    def pixels(self, given: Any) -> np.ndarray:
+        """What was given as uint8 (n, height, width, channels)."""
+        items = items_of(given)
+        if len(items) == 0 if not isinstance(items, np.ndarray) else items.size == 0:
+            raise refuse("there are no images")
+        if isinstance(items, np.ndarray):
+            return self.batch(items)
+        images = []
+        for number, item in enumerate(items):
+            try:
+                images.append(self.one(item))
+            except MlflowException as error:
+                raise refuse(f"image {number}: {error.message}" if len(items) > 1 else error.message) from None
+        return np.stack(images)
+
+    def one(self, item: Any) -> np.ndarray:
+        if isinstance(item, str | bytes):
+            return picture(decoded(item), self.image_shape)
+        if item is None or isinstance(item, float | int | bool | dict):
+            raise refuse(f"an image is base64 text, bytes or an array, not {str(item)[:20]!r}")
+        pixels: np.ndarray = self.batch(array_of(item if isinstance(item, list) else list(item))[None])
+        return pixels[0]
+
+    def batch(self, array: np.ndarray) -> np.ndarray:
+        height, width, channels = self.image_shape
+        if array.shape[1:] not in (self.image_shape, (height, width)):
+            raise refuse(
+                f"arrays are (n, {height}, {width}, {channels}) or grey (n, {height}, {width}), not {array.shape}; "
+                "images of other sizes can be sent as files"
+            )
+        pixels = checked_pixels(array)
+        return pixels if pixels.ndim == 4 else np.repeat(pixels[..., None], channels, axis=3)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        chunks = [self.compute(images[start : start + CHUNK]).numpy() for start in range(0, len(images), CHUNK)]
+        return np.concatenate(chunks)
+
+    def answer(self, probabilities: np.ndarray, top_k: int) -> pd.DataFrame:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        top = [
+            [{"label": self.class_names[k], "probability": float(row[k])} for k in best]
+            for row, best in zip(probabilities, order, strict=True)
+        ]
+        table = {"label": [best[0]["label"] for best in top], "probability": [best[0]["probability"] for best in top]}
+        if self.superclass_of:
+            table["superclass"] = [self.superclass_of[best[0]] for best in order]
+        return pd.DataFrame({**table, "top": top})
+
+
+set_model(ServedModel())
