@@ -21,6 +21,10 @@ class TrackingError(ImagelabError):
     """The tracking store cannot be used, or did not take everything."""
 
 
+class RegistryError(ImagelabError):
+    """A registered model, or a version of it, is missing, damaged or not good enough."""
+
+
 class DivergedError(ImagelabError):
     """The loss became NaN or infinite."""
 
