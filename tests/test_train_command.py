@@ -69,7 +69,7 @@ def test_a_finished_run_holds_everything(project: Project, monkeypatch: pytest.M
     assert measured["test_accuracy"] == run.data.metrics["test_accuracy"]
     info = mlflow.models.get_model_info(f"models:/{model.model_id}")
     assert info.signature.outputs.input_names() == ["label", "probability", "top"]
-    assert [param.name for param in info.signature.params] == ["top_k"]
+    assert [param.name for param in info.signature.params] == ["top_k", "on_error"]
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
     assert (folder / "input_example.json").exists()
     assert f"keras=={importlib.metadata.version('keras')}" in (folder / "requirements.txt").read_text().split()

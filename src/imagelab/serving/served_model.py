@@ -159,13 +159,36 @@ class ServedModel(PythonModel):
             model_input: pixels 0-255 as (n, height, width, channels) or grey (n, height, width), or image files as
                 bytes or base64 text, in a list, an array or the column `image` of a table. (The hint names only the
                 array: of a union MLflow would make a schema, and fail.)
-            params: top_k, how many classes to name.
+            params: top_k, how many classes to name; on_error, what becomes of images that cannot be used: "refuse" all,
+                or "report" them in a column `error`, which is empty where nothing is wrong.
 
         Raises:
             MlflowException: INVALID_PARAMETER_VALUE (status 400), with what is wrong in one sentence.
         """
-        top_k = self.checked_top_k((params or {}).get("top_k"))
+        params = params or {}
+        top_k = self.checked_top_k(params.get("top_k"))
+        on_error = params.get("on_error", "refuse")
+        if on_error == "report":
+            return self.report(items_of(model_input), top_k)
+        if on_error != "refuse":
+            raise refuse(f"on_error is refuse or report, not {str(on_error)[:20]!r}")
         return self.answer(self.probabilities(self.pixels(model_input)), top_k)
+
+    def report(self, items: Any, top_k: int) -> pd.DataFrame:
+        """Answer what can be answered, a row an item; the others have only an `error`."""
+        pixels, errors = [], []
+        for item in items:
+            try:
+                pixels.append(self.one(item))
+                errors.append("")
+            except MlflowException as error:
+                errors.append(error.message)
+        probabilities = self.probabilities(np.stack(pixels)) if pixels else np.empty((0, len(self.class_names)))
+        table = self.answer(probabilities, top_k)
+        table.index = pd.Index([place for place, error in enumerate(errors) if not error])
+        table = table.reindex(range(len(errors)))
+        table["top"] = [[] if error else top for top, error in zip(table["top"], errors, strict=True)]
+        return table.assign(error=errors)
 
     def checked_top_k(self, top_k: Any) -> int:
         most = len(self.class_names)

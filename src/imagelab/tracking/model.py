@@ -86,7 +86,7 @@ def save_model(path: str, network: Path, mlflow_model: Any, **content: Any) -> N
 
 
 def signature_of(entry: Entry) -> Any:
-    """The answer, and top_k; no schema of inputs, since none of MLflow's allows arrays and base64 text alike."""
+    """The answer and the params; no schema of inputs, since none of MLflow's allows arrays and base64 text alike."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
@@ -96,7 +96,8 @@ def signature_of(entry: Entry) -> Any:
     columns += [ColSpec(DataType.string, "superclass")] if entry["superclass_of"] else []
     outputs = Schema([*columns, ColSpec(Array(named), "top")])
     top_k = ParamSpec("top_k", DataType.long, min(5, len(entry["class_names"])))
-    return ModelSignature(outputs=outputs, params=ParamSchema([top_k]))
+    on_error = ParamSpec("on_error", DataType.string, "refuse")
+    return ModelSignature(outputs=outputs, params=ParamSchema([top_k, on_error]))
 
 
 def requirements() -> list[str]:
