@@ -198,11 +198,14 @@ class ServedModel(PythonModel):
             raise refuse(f"top_k is a whole number from 1 to {most}")
         return int(top_k)
 
-    def pixels(self, given: Any) -> np.ndarray:
-        """What was given as uint8 (n, height, width, channels)."""
+    def pixels(self, given: Any, most: int | None = None) -> np.ndarray:
+        """What was given as uint8 (n, height, width, channels), `most` images if that is said."""
         items = items_of(given)
-        if len(items) == 0 if not isinstance(items, np.ndarray) else items.size == 0:
+        count = 1 if isinstance(items, np.ndarray) and not items.ndim else len(items)
+        if not count:
             raise refuse("there are no images")
+        if most is not None and count > most:
+            raise refuse(f"these are {count:,} images; send at most {most:,} at once")
         if isinstance(items, np.ndarray):
             return self.batch(items)
         images = []

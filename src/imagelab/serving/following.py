@@ -1,0 +1,164 @@
+"""The model behind an alias: loaded, asked, and replaced without a pause when the alias moves to another version."""
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from imagelab.console import say
+from imagelab.errors import RegistryError
+from imagelab.serving.batching import Batcher
+from imagelab.serving.metrics import Metrics
+from imagelab.tracking import reason_of
+
+if TYPE_CHECKING:
+    from imagelab.serving.attention import Attention
+    from imagelab.tracking import Client
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of a registered model answers."""
+
+    model: str
+    version: str
+    alias: str
+    run_id: str | None
+    model_id: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory. A request keeps to the one it began with.
+
+    Attributes:
+        pyfunc: what `mlflow.pyfunc.load_model` has made of it.
+        served: the model in it, see served_model.py.
+        batcher: its probabilities, of several requests at once.
+    """
+
+    version: Version
+    pyfunc: Any
+    served: Any
+    batcher: Batcher
+
+    def answer(self, given: Any, params: dict[str, Any] | None, most: int | None) -> pd.DataFrame:
+        """What `predict` of the model gives, but computed together with other requests."""
+        top_k = self.served.checked_top_k((params or {}).get("top_k"))
+        return self.served.answer(self.batcher(self.served.pixels(given, most)), top_k)
+
+    @cached_property
+    def attention(self) -> "Attention":
+        from imagelab.serving.attention import Attention
+
+        return Attention(self.served.network)
+
+    def explain(self, image: np.ndarray) -> dict[str, Any]:
+        """The answer to an image, uint8 (height, width, channels), and pictures of it without and with Grad-CAM."""
+        from imagelab.serving.attention import data_url, overlay
+
+        [row] = self.served.answer(self.batcher(image[None]), self.served.checked_top_k(None)).to_dict("records")
+        heat = self.attention.heat(image)
+        shown = data_url(overlay(image, np.zeros((1, 1))))
+        return {**row, "picture": shown, "looked_at": None if heat is None else data_url(overlay(image, heat))}
+
+    def is_alive(self) -> bool:
+        """Whether it answers a blank image with probabilities."""
+        blank = np.zeros((1, *self.served.image_shape), np.uint8)
+        return bool(np.isclose(self.batcher(blank).sum(), 1, atol=1e-3))
+
+
+def version_behind(client: "Client", model: str, alias: str) -> Version:
+    """Which version the alias names now.
+
+    Raises:
+        RegistryError: there is no such model or alias; says what there is.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version_by_alias(model, alias)
+    except MlflowException as error:
+        missing = f"{model}@{alias} is not in the registry ({reason_of(error)})"
+        raise RegistryError(f"{missing}; {known(client, model)}") from error
+    return Version(model, str(found.version), alias, found.run_id, str(found.source).removeprefix("models:/"))
+
+
+def known(client: "Client", model: str) -> str:
+    """What could have been meant, in words."""
+    models = {each.name: each.aliases for each in client.search_registered_models()}
+    if model in models:
+        aliases = ", ".join(f"{alias} (version {version})" for alias, version in sorted(models[model].items()))
+        return f"{model} has the aliases: {aliases or 'none; promote one first: mlflow run . -e promote'}"
+    return f"registered models: {', '.join(sorted(models)) or 'none; promote a run first: mlflow run . -e promote'}"
+
+
+class FollowingModel:
+    """The version behind an alias, and a thread that replaces it when the alias moves.
+
+    Attributes:
+        loaded: the version that answers now.
+        trouble: why the newest look at the registry, or the newest version, failed; None while all is well.
+    """
+
+    def __init__(self, client: "Client", model: str, alias: str, metrics: Metrics) -> None:
+        """Load the version behind the alias.
+
+        Raises:
+            RegistryError: there is none, or it cannot be loaded or does not answer.
+        """
+        self.client, self.model, self.alias, self.metrics = client, model, alias, metrics
+        self.trouble: str | None = None
+        self.ended = threading.Event()
+        self.loaded = self.load(version_behind(client, model, alias))
+
+    def load(self, version: Version) -> Loaded:
+        import mlflow.pyfunc
+
+        name = f"version {version.version} of {version.model}"
+        try:
+            with TemporaryDirectory() as folder:
+                pyfunc = mlflow.pyfunc.load_model(f"models:/{version.model}/{version.version}", dst_path=folder)
+            served = pyfunc.unwrap_python_model()
+            loaded = Loaded(version, pyfunc, served, Batcher(served.probabilities, self.metrics.batch.observe))
+            alive = loaded.is_alive()
+        except Exception as error:
+            raise RegistryError(f"{name} cannot be loaded ({reason_of(error)})") from error
+        if not alive:
+            loaded.batcher.close()
+            raise RegistryError(f"{name} does not answer with probabilities")
+        self.metrics.loads.inc()
+        self.metrics.version.labels(version.model).set(float(version.version))
+        return loaded
+
+    def follow(self, poll_seconds: float) -> None:
+        """Look at the alias every few seconds, in a thread, until `end`."""
+
+        def watch() -> None:
+            while not self.ended.wait(poll_seconds):
+                self.look()
+
+        threading.Thread(target=watch, name="imagelab-follow", daemon=True).start()
+
+    def look(self) -> None:
+        """Load what the alias names now, if that is another version; what fails leaves the old one answering."""
+        try:
+            version = version_behind(self.client, self.model, self.alias)
+            if version != self.loaded.version:
+                old, self.loaded = self.loaded, self.load(version)
+                old.batcher.close()
+                say(f"version {version.version} of {self.model} answers now, after version {old.version.version}")
+            trouble = None
+        except Exception as error:
+            trouble = str(error) if isinstance(error, RegistryError) else reason_of(error)
+        if trouble and trouble != self.trouble:
+            say(f"{trouble}; version {self.loaded.version.version} goes on answering")
+        self.trouble = trouble
+
+    def end(self) -> None:
+        self.ended.set()
+        self.loaded.batcher.close()

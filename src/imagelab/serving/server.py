@@ -1,0 +1,85 @@
+"""Runs the web application until it is told to stop."""
+
+import os
+import socket
+import threading
+import time
+import urllib.request
+from tempfile import TemporaryDirectory
+
+from imagelab.console import say
+from imagelab.errors import Interrupted, SettingsError
+from imagelab.serving.following import Version, version_behind
+from imagelab.settings import ServeSettings
+from imagelab.tracking import leave_wrapper, use_tracking_store
+
+LONGEST_STOP = 30  # seconds that requests under way may take after Ctrl-C
+
+
+def serve(settings: ServeSettings) -> str:
+    """Answer requests until Ctrl-C or SIGTERM, then finish those under way; a line about the end.
+
+    Raises:
+        RegistryError: there is no such model or alias, or it cannot be loaded.
+        SettingsError: the address is in use or not this machine's.
+    """
+    leave_wrapper("delete")  # serving is no experiment
+    refuse_used_address(settings.host, settings.port)
+    version = version_behind(use_tracking_store(), settings.registered_model, settings.alias)
+    say(f"loading version {version.version} of {version.model} ({version.alias})")
+    try:
+        with TemporaryDirectory() as folder:
+            if settings.workers > 1:
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before the library is imported
+            run(settings, version)
+    except Interrupted:
+        pass
+    return f"stopped; {version.model} is not served any more"
+
+
+def run(settings: ServeSettings, version: Version) -> None:
+    import uvicorn
+
+    os.environ["IMAGELAB_SERVE"] = settings.model_dump_json()
+    threading.Thread(target=announce, args=(settings, version), daemon=True).start()
+    uvicorn.run(
+        "imagelab.serving.application:create",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LONGEST_STOP,
+    )
+
+
+def refuse_used_address(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"port={port}: cannot listen on {host} ({error.strerror or error})") from None
+
+
+def announce(settings: ServeSettings, version: Version) -> None:
+    """Say what to type next as soon as the server is healthy."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    address = f"http://{host}:{settings.port}"
+    while not is_healthy(address):
+        time.sleep(0.2)
+    token = ' -H "Authorization: Bearer $(cat TOKEN_FILE)"' if settings.token_file else ""
+    ask = f'curl -s {address}/invocations -H "Content-Type: application/json"{token} -d'
+    say(f"{version.model} version {version.version} answers on {address} (Ctrl-C stops it); a page to try it is there")
+    say(f"""ask it: {ask} "{{\\"inputs\\": [\\"$(base64 -w0 IMAGE.png)\\"]}}\"""")
+
+
+def is_healthy(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=15) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

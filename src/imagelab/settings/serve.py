@@ -1,0 +1,38 @@
+"""The settings of the server that answers for a registered model."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from imagelab.settings.train import DataSetName, ModelName
+
+
+def readable_token(path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_file() or not path.read_text().strip():
+        raise ValueError("must be a file that holds the token")
+    return path
+
+
+class ServeSettings(BaseModel):
+    """Answer requests with the version of a registered model that an alias names, and follow the alias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    dataset: DataSetName = Field("cifar100", description="data set of the registered model")
+    model: ModelName = Field("resnet50", description="architecture of the registered model")
+    alias: str = Field("champion", pattern=r"^[\w.-]{1,100}$", description="alias to follow")
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on; 0.0.0.0: all")
+    port: int = Field(5001, ge=1, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="processes that answer, each with the model in memory")
+    poll_seconds: float = Field(2, ge=0.1, le=3600, description="seconds between looks at where the alias points")
+    body_limit: float = Field(32, gt=0, le=4096, description="MiB that a request may have")
+    batch_limit: int = Field(256, ge=1, le=100_000, description="images that a request may have")
+    token_file: Annotated[Path, AfterValidator(readable_token)] | None = Field(
+        None, description="file with a token; requests then need the header Authorization: Bearer TOKEN"
+    )
+
+    @property
+    def registered_model(self) -> str:
+        return f"{self.dataset}-{self.model}"
