@@ -1,19 +1,17 @@
-"""How a run begins and ends: opened, resumed, finished, interrupted, failed (`resuming.py` finds it again)."""
+"""How a run is opened and begun, or gone on with; see `resuming.py` and `ending.py` for the rest of its life."""
 
 import json
 import os
-import shutil
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
-from imagelab.errors import ImagelabError, Interrupted, TrackingError
-from imagelab.tracking.afterwards import after_mlflow_run
+from imagelab.errors import Interrupted
+from imagelab.tracking.ending import end_failed, end_interrupted, finish, log_end
 from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.resuming import close_stale_runs, make_folder, resume_run, this_process
-from imagelab.tracking.run import RESUME, Run
+from imagelab.tracking.run import Run
 from imagelab.tracking.store import project_folder, use_tracking_store
 
 if TYPE_CHECKING:
@@ -106,101 +104,3 @@ def experiment_id(client: "MlflowClient") -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
     experiment = client.get_experiment_by_name(name)
     return experiment.experiment_id if experiment else client.create_experiment(name)
-
-
-def end_interrupted(run: Run, signal: Interrupted) -> None:
-    """Say KILLED before anything that takes time: whoever interrupts may do so twice."""
-    if run.is_finished and not run.outbox.pending():  # the store knows: too late to be KILLED
-        say(f"\ninterrupted, but complete: {run.conclusion}")
-    else:
-        log_end(run, "KILLED", interrupted_by=str(signal))
-        say(f"\ninterrupted; go on with: {RESUME.format(run_id=run.run_id)}")
-    if run.wrapped:
-        after_mlflow_run("FINISHED" if run.is_finished else "KILLED", run.run_id)
-    if not run.is_recorded:
-        with suppress(OSError):
-            run.log_checkpoints()
-    finish_quietly(run, patience=0 if run.is_recorded else None)
-
-
-def end_failed(run: Run, error: BaseException) -> None:
-    reason = f"{type(error).__name__}: {error}"
-    with suppress(OSError):
-        if not isinstance(error, ImagelabError):
-            run.log_text("failure.txt", traceback.format_exc())
-    log_end(run, "FAILED", failure=reason[:5000])
-    if isinstance(error, OSError) and run.is_resumable:
-        error.add_note(f"when that is mended, go on with: {RESUME.format(run_id=run.run_id)}")
-    finish_quietly(run)
-
-
-def log_end(run: Run, status: str, **tags: str) -> None:
-    """Log the last word; a disk that does not take it any more keeps it from no store (see `Outbox.append`)."""
-    with suppress(OSError):
-        run.log_tags(**tags)
-    with suppress(OSError):
-        run.log_status(status)
-
-
-def finish(run: Run, patience: float | None = None) -> None:
-    """Wait until the store knows everything that was logged, the status last.
-
-    Args:
-        patience: seconds to wait for a store that does not answer; None: the setting upload_patience.
-
-    Raises:
-        TrackingError: the store has not taken everything; it is kept on disk, and the message says how to go on.
-    """
-    run.system_metrics.finish()
-    delivered = wait_for_delivery(run, patience)
-    if delivered and not run.delivery.refused and not (run.is_worth_keeping or run.is_resumable):
-        remove_folder(run)
-    run.delivery.end()
-    run.lock.release()
-    if not delivered:
-        upload = "upload it with" if run.is_recorded else "it is uploaded when the run is resumed"
-        raise TrackingError(
-            f"the tracking store has not taken everything ({run.delivery.trouble or 'delivery broke off'}); the run's "
-            f"record is kept in {run.folder}; when the store is back, {upload}: {RESUME.format(run_id=run.run_id)}"
-        )
-    if run.delivery.refused:
-        raise TrackingError(
-            f"the tracking store refused part of run {run.run_id} ({'; '.join(run.delivery.refused[:3])}); "
-            f"the files are kept in {run.folder}"
-        )
-
-
-def wait_for_delivery(run: Run, patience: float | None) -> bool:
-    patience = float(run.settings.get("upload_patience", 0)) if patience is None else patience
-
-    def tell(trouble: str) -> None:
-        if patience:
-            say(f"the tracking store does not answer ({trouble}); trying for {patience:g} s (Ctrl-C ends that)")
-
-    return run.delivery.drain(patience, tell)
-
-
-def remove_folder(run: Run) -> None:
-    with suppress(OSError):
-        (run.folder / "settings.json").unlink()  # first: without it the folder is no run to others
-    shutil.rmtree(run.folder, ignore_errors=True)
-
-
-def finish_quietly(run: Run, patience: float | None = None) -> None:
-    """End a run for a reason that matters more than trouble with the store."""
-    try:
-        finish(run, patience)
-    except TrackingError as error:
-        say(str(error))
-    except Interrupted:
-        abandon(run)
-
-
-def abandon(run: Run) -> None:
-    """Deliver nothing more but how the run has ended, if the store takes that at once."""
-    run.delivery.end()
-    say(f"not waiting for the rest of the delivery: it is kept in {run.folder} for the command above")
-    if run.outbox.pending() and run.delivery.trouble is None:
-        with suppress(Exception):
-            run.client.set_terminated(run.run_id, run.statuses[-1])
-    run.lock.release()

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking.afterwards import leave_wrapper
-from imagelab.tracking.lifecycle import experiment_id, log_end, remove_folder, wait_for_delivery
-from imagelab.tracking.resuming import mark_killed, this_process, was_here_and_died
+from imagelab.tracking.ending import log_end, settle
+from imagelab.tracking.lifecycle import experiment_id
+from imagelab.tracking.resuming import lock_run, mark_killed, this_process, try_lock, was_here_and_died
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import may_pass, reason_of, runs_folder
 
@@ -41,16 +40,16 @@ def insist(call: Callable[[], ResultT], patience: float) -> ResultT:
             pause = min(2 * pause, 5.0)
 
 
-def create_parent(client: "MlflowClient", name: str, study: str) -> str:
+def create_parent(client: "MlflowClient", study: str) -> str:
     """Make the run of a study, or take the one that `mlflow run` has opened for this process; its id."""
     from mlflow.tracking.context import registry
 
     tags = {"study": study, "phase": "study", **this_process()}
     if wrapper := os.environ.pop("MLFLOW_RUN_ID", None):
-        for key, value in {**tags, "mlflow.runName": name}.items():
+        for key, value in {**tags, "mlflow.runName": study}.items():
             client.set_tag(wrapper, key, value)
         return wrapper
-    return str(client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, name).info.run_id)
+    return str(client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, study).info.run_id)
 
 
 def join_parent(client: "MlflowClient", run_id: str, study: str) -> None:
@@ -85,11 +84,8 @@ def attend(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> 
     """The run of a study, to write to; None while another process on this machine does."""
     folder = runs_folder() / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "run.lock")
-    with suppress(Timeout):
-        lock.acquire(blocking=False)
-        return Run(client, run_id, lock, dict(settings))
-    return None
+    lock = try_lock(folder)
+    return Run(client, run_id, lock, dict(settings)) if lock else None
 
 
 def open_child(
@@ -108,9 +104,7 @@ def open_child(
         experiment = client.get_run(parent_id).info.experiment_id
         run_id = client.create_run(experiment, None, all_tags, name).info.run_id
         (runs_folder() / run_id).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(runs_folder() / run_id / "run.lock")
-        lock.acquire()
-        return Run(client, run_id, lock, dict(settings))
+        return Run(client, run_id, lock_run(runs_folder() / run_id), dict(settings))
 
     run = insist(create, settings["upload_patience"])
     run.log_params(settings)
@@ -124,21 +118,7 @@ def end_nested(run: Run, status: str, **tags: str) -> None:
         TrackingError: it does not, for as long as `upload_patience` says; the rest stays on disk.
     """
     log_end(run, status, **tags)
-    delivered = wait_for_delivery(run, None)
-    if delivered and not run.delivery.refused:
-        remove_folder(run)
-    run.delivery.end()
-    run.lock.release()
-    if not delivered:
-        raise TrackingError(
-            f"the tracking store has not taken all of run {run.run_id} ({run.delivery.trouble}); it is kept in "
-            f"{run.folder}, and the same command delivers it"
-        )
-    if run.delivery.refused:
-        raise TrackingError(
-            f"the tracking store refused part of run {run.run_id} ({'; '.join(run.delivery.refused[:3])}); "
-            f"the files are kept in {run.folder}"
-        )
+    settle(run, None, is_disposable=True, how_to_go_on="the same command delivers it")
 
 
 @dataclass(frozen=True)
@@ -174,11 +154,10 @@ def find_refit(client: "MlflowClient", tags: Mapping[str, str]) -> Refit:
 
 def is_free(folder: Path) -> bool:
     """Whether no process works on the run with this folder."""
-    try:
-        with FileLock(folder / "run.lock").acquire(blocking=False):
-            return True
-    except Timeout:
-        return False
+    lock = try_lock(folder)
+    if lock:
+        lock.release()
+    return lock is not None
 
 
 def open_children(client: "MlflowClient", parent_id: str) -> list[Any]:
@@ -191,10 +170,8 @@ def end_left_behind(client: "MlflowClient", run_id: str, status: str, **tags: st
     """End the run of a process that died, with what it had to say but could not."""
     folder = runs_folder() / run_id
     if (folder / "outbox.jsonl").exists():
-        lock = FileLock(folder / "run.lock")
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:  # its process lives and is just ending it
+        lock = try_lock(folder, patience=1)
+        if lock is None:  # its process lives and is just ending it
             return
         with suppress(TrackingError):
             end_nested(Run(client, run_id, lock, {"upload_patience": 10.0}), status, **tags)

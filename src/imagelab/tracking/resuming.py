@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,11 +130,19 @@ def fetch_interrupted(client: "MlflowClient", run_id: str, folder: Path) -> None
 
 
 def lock_run(folder: Path) -> FileLock:
+    lock = try_lock(folder, patience=5)  # another command may be looking whether the run is alive
+    if lock is None:
+        raise SettingsError(f"resume={folder.name}: another process is working on that run")
+    return lock
+
+
+def try_lock(folder: Path, patience: float = 0) -> FileLock | None:
+    """The lock of the run with this folder; None while another process works on it."""
     lock = FileLock(folder / "run.lock")
     try:
-        lock.acquire(timeout=5)  # another command may be looking whether the run is alive
+        lock.acquire(timeout=patience)
     except Timeout:
-        raise SettingsError(f"resume={folder.name}: another process is working on that run") from None
+        return None
     return lock
 
 
@@ -142,7 +150,9 @@ def unattended_runs() -> Iterator[Path]:
     """Folders of runs that no process works on; each is locked while the caller looks at it."""
     for settings in sorted(runs_folder().glob("*/settings.json")):
         folder = settings.parent
-        with suppress(Timeout, OSError), FileLock(folder / "run.lock").acquire(blocking=False):
+        with suppress(OSError), try_lock(folder) or nullcontext() as lock:
+            if lock is None:
+                continue
             if settings.exists():
                 yield folder
             else:  # it was finished and removed in this moment; the lock has made its folder anew

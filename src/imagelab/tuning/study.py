@@ -21,10 +21,11 @@ from imagelab.tracking import (
     project_folder,
     without_password,
 )
+from imagelab.tuning.lock import lock_database
 from imagelab.tuning.proposals import combinations, make_pruner, make_sampler
 from imagelab.tuning.space import Space, make_space, most_epochs, recipe_point
 from imagelab.tuning.states import counted, is_over
-from imagelab.tuning.storage import PatientStorage, lock_database, open_storage
+from imagelab.tuning.storage import PatientStorage, open_storage
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -150,7 +151,7 @@ def open_session(settings: TuneSettings, client: "Client") -> Session:
         )
         refuse_another(study, settings, description_of(settings, space, base), url)
         if "run_id" not in study.user_attrs:
-            study.set_user_attr("run_id", create_parent(client, study.study_name, study.study_name))
+            study.set_user_attr("run_id", create_parent(client, study.study_name))
         else:
             join_parent(client, study.user_attrs["run_id"], study.study_name)
         if not study.get_trials(deepcopy=False):
