@@ -1,6 +1,6 @@
 """TPE that ends hopeless trials, beside random search that does not: the same time, the same space, several seeds.
 
-    python -m benchmarks.tuning [--seeds 3] [--seconds 90] [--workers 2] [--figure FILE.png]
+    python -m benchmarks.tuning [--seeds 3] [--seconds 240] [--workers 2] [--figure FILE.png]
 
 Both are the command `tune` itself, on the first 5,000 images of Fashion-MNIST, in alternation. Printed are the best
 validation loss (accuracies of so few images are equal too often), when TPE had what random search had in the end, what
@@ -31,7 +31,7 @@ Curve = list[tuple[float, float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--workers", type=int, default=2, help="how many, to compare their trials an hour with one's")
     parser.add_argument("--figure", type=Path, help="where to draw the best-so-far curves")
     arguments = parser.parse_args()
@@ -150,7 +150,7 @@ def draw(curves: dict[str, list[Curve]], seconds: float, path: Path) -> None:
         for curve in several:
             axes.step(*points(curve, seconds), where="post", color=color, alpha=0.6)
         axes.plot([], color=color, label=way)
-    axes.set(xlabel="seconds since the first trial began", ylabel="best validation loss so far")
+    axes.set(xlabel="seconds since the first trial began", ylabel="best validation loss so far", yscale="log")
     axes.legend()
     figure.savefig(path, dpi=110)
 
