@@ -10,19 +10,21 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src" / "imagelab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking", "serving", "prediction"},
+    "pyspark": {"prediction"},
     "argparse": {"settings"},
     "optuna": {"tuning"},
     "matplotlib": {"figures", "tracking", "tuning"},  # tuning has Optuna's own figures
     "plotly": {"figures", "tracking"},
 }
-UPPER = {"experiment", "reporting", "tuning"}
+UPPER = {"experiment", "reporting", "tuning", "prediction"}
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "command", "doctor"},
     **{room: {*UPPER, "training", "tracking"} for room in ("data", "models", "evaluation", "figures")},
     "training": {*UPPER, "tracking", "settings"},
     "tracking": {*UPPER, "training", "figures", "evaluation"},
     "experiment": {"tuning"},
+    "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation"},
     "reporting": {"tuning", "experiment"},
 }
 
@@ -49,6 +51,12 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
     assert not any(name.startswith("entrypoints") for name in names)
     for library, rooms in ONE_ROOM.items():
         assert room_of(path) in rooms or library not in {name.split(".")[0] for name in names}
+
+
+def test_pyspark_may_be_missing() -> None:
+    """It is large and optional: one file knows it."""
+    knowing = [path for path in MODULES if any(name.startswith("pyspark") for name in imports_of(path))]
+    assert [path.name for path in knowing] == ["spark.py"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -25,6 +25,10 @@ class RegistryError(ImagelabError):
     """A registered model, or a version of it, is missing, damaged or not good enough."""
 
 
+class PredictionError(ImagelabError):
+    """Images cannot be classified, or their answers not be written."""
+
+
 class DivergedError(ImagelabError):
     """The loss became NaN or infinite."""
 

@@ -6,11 +6,12 @@ import keras
 import pytest
 from rich.console import Console
 
+from imagelab.console import clock
 from imagelab.data import load_dataset
 from imagelab.data.dataset import split_validation
 from imagelab.models import build_model
 from imagelab.training import Checkpoints, train
-from imagelab.training.progress import TrainingProgress, clock
+from imagelab.training.progress import TrainingProgress
 
 
 def watch(folder: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:

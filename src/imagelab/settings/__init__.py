@@ -1,7 +1,8 @@
 """What a command can be told: typed fields, and the words of the command line that set them."""
 
 from imagelab.settings.parsing import parse, validate
+from imagelab.settings.predict import PredictSettings
 from imagelab.settings.train import TrainSettings
 from imagelab.settings.tune import TuneSettings
 
-__all__ = ["TrainSettings", "TuneSettings", "parse", "validate"]
+__all__ = ["PredictSettings", "TrainSettings", "TuneSettings", "parse", "validate"]

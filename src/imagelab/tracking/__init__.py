@@ -19,6 +19,7 @@ from imagelab.tracking.afterwards import (
     end_with_mlflow_run,
     environment_with_package,
     leave_wrapper,
+    note_in_wrapper,
 )
 from imagelab.tracking.lifecycle import tracked_run
 from imagelab.tracking.nested import (
@@ -65,6 +66,7 @@ __all__ = [
     "is_alive_here",
     "join_parent",
     "leave_wrapper",
+    "note_in_wrapper",
     "open_child",
     "open_children",
     "project_folder",

@@ -11,13 +11,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import psutil
+
+from imagelab.errors import TrackingError
+from imagelab.tracking.store import reason_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 LONGEST_WAIT = 600  # seconds
 
@@ -40,6 +48,24 @@ def leave_wrapper(wish: str) -> None:
     """Say what becomes of the run that `mlflow run` has opened for a command that works on another one, or on none."""
     if run_id := os.environ.pop("MLFLOW_RUN_ID", None):
         after_mlflow_run(wish, run_id)
+
+
+def note_in_wrapper(
+    client: "MlflowClient", tags: Mapping[str, str], metrics: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Let the run that `mlflow run` has opened, if there is one, say what a command does that needs no run.
+
+    Raises:
+        TrackingError: the store does not take it.
+    """
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        try:
+            for key, text in tags.items():
+                client.set_tag(run_id, key, text)
+            for key, value in metrics.items():
+                client.log_metric(run_id, key, value)
+        except Exception as error:
+            raise TrackingError(f"the tracking store does not take what is to be noted ({reason_of(error)})") from error
 
 
 def end_with_mlflow_run(end: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from imagelab.console import clock
 from imagelab.training.checkpoints import Checkpoints, Row
 
 Logs = dict[str, float] | None
@@ -73,9 +74,3 @@ def describe(row: Row, epochs: int, best: Row) -> str:
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.3f}  val_loss {row['val_loss']:.3f}  "
         f"val_accuracy {row['val_accuracy']:.2%}  {row['images_per_second']:,.0f} images/s{mark}"
     )
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

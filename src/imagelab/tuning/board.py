@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from imagelab.console import clock
 from imagelab.tuning.study import Session
 
 MARKS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -55,8 +56,6 @@ class Board:
         return f"{len(finished)}/{self.session.n_trials} trials ({counts or 'none yet'})  {self.time_left()}{best_says}"
 
     def time_left(self) -> str:
-        from imagelab.training.progress import clock
-
         done = len(self.session.finished) - self.already
         left = self.session.n_trials - len(self.session.finished)
         return f"{clock((time.monotonic() - self.started) / done * left)} left" if done else "? left"

@@ -1,0 +1,178 @@
+"""The engine that is Apache Spark: `mlflow.pyfunc.spark_udf` between two stages that read images and keep shards.
+
+Each task takes a range of shards: it reads their images, lets MLflow's UDF answer, and writes each shard as soon as it
+is whole (`stages.py`). So nothing is collected in this process, and what is finished stays finished, whatever dies.
+On a cluster the images and the output must lie where every machine finds them.
+"""
+
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from imagelab.errors import PredictionError, SettingsError
+from imagelab.prediction.job import Job
+from imagelab.prediction.stages import KEPT, READ, keep_shards, read_images
+from imagelab.tracking import environment_with_package
+
+PYSPARK = "pyspark==4.1.4"
+OLDEST_JAVA = 17
+MEMORY_A_TASK = 2 * 2**30  # bytes: TensorFlow, the network and its images
+SHARDS_A_TASK = 50  # at most, so that a cluster has tasks to hand out
+PAUSE = 0.5  # seconds between two looks at what is finished
+
+
+def refuse_without_spark() -> None:
+    """Make sure that there are PySpark and a Java that it can use.
+
+    Raises:
+        SettingsError: one is missing; says how to install it.
+    """
+    if importlib.util.find_spec("pyspark") is None:
+        raise SettingsError(
+            f"engine=spark: PySpark is not installed: pip install {PYSPARK} (and Java {OLDEST_JAVA} or newer)"
+        )
+    version = java_version()
+    if version is None or version < OLDEST_JAVA:
+        found = "there is none" if version is None else f"this is Java {version}"
+        raise SettingsError(
+            f"engine=spark: Spark needs Java {OLDEST_JAVA} or newer, and {found}: "
+            "apt-get install openjdk-17-jre-headless, or set JAVA_HOME"
+        )
+
+
+def java_version() -> int | None:
+    """The number of the Java that Spark would start; None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if java is None:
+        return None
+    with suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
+        if match := re.search(r'version "(?:1\.)?(\d+)', said):
+            return int(match[1])
+    return None
+
+
+def predict_on_spark(
+    job: Job, numbers: Sequence[int], model: Path, master: str | None, update: Callable[[int], None]
+) -> None:
+    """Make these shards.
+
+    Args:
+        model: the folder of the MLflow model.
+        master: where Spark runs; None: here.
+        update: is told how many images are done in all.
+
+    Raises:
+        PredictionError: Spark failed, or a shard could not be written.
+    """
+    with ThreadPoolExecutor(1) as thread, failing_in_one_line(job), spark_session(job, master) as spark:
+        kept = thread.submit(plan(job, numbers, model, spark).collect)
+        while not kept.done():
+            wait([kept], timeout=PAUSE)
+            update(job.images_in(job.parts.finished()))
+        troubles = [row.trouble for row in kept.result() if row.trouble]
+    if troubles:
+        raise job.parts.trouble(troubles[0])
+
+
+def plan(job: Job, numbers: Sequence[int], model: Path, spark: Any) -> Any:
+    """What Spark is to do, as a table of the shards that it has kept."""
+    import mlflow.pyfunc
+    from pyspark.sql.functions import col, struct
+
+    for chatty in ("mlflow.pyfunc", "mlflow.models.flavor_backend_registry"):  # they recommend other environments
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    params = {"top_k": job.top_k, "on_error": "report"}
+    answer = mlflow.pyfunc.spark_udf(spark, str(model), answer_type(job), env_manager="local", params=params)
+    tasks = max(spark.sparkContext.defaultParallelism, -(-len(numbers) // SHARDS_A_TASK))
+    shards = spark.range(0, len(numbers), 1, min(tasks, len(numbers)))
+    kind = "string" if job.source.is_text else "binary"
+    images = shards.mapInArrow(partial(read_images, job, list(numbers)), READ.format(kind))
+    answers = images.select("row", "error", answer(struct(col("image"))).alias("answer"))
+    return answers.mapInArrow(partial(keep_shards, job), KEPT)
+
+
+def answer_type(job: Job) -> str:
+    """What the model's `report` gives, in the words of Spark."""
+    superclass = ["superclass string"] if job.has_superclass else []
+    top = "top array<struct<label:string,probability:double>>"
+    return ", ".join(["label string", "probability double", *superclass, top, "error string"])
+
+
+@contextmanager
+def failing_in_one_line(job: Job) -> Iterator[None]:
+    """Say what was wrong in the words of the process in which it was, and where the rest stands."""
+    try:
+        yield
+    except Exception as error:
+        lines = str(error).splitlines()
+        reasons = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+        reason = (reasons or [line for line in lines if line.strip()] or [type(error).__name__])[-1][:300]
+        raise PredictionError(
+            f"Spark failed ({reason}); its log is {job.parts.spark_log}, and its finished shards are kept: "
+            "the same command goes on"
+        ) from error
+
+
+@contextmanager
+def spark_session(job: Job, master: str | None) -> Iterator[Any]:
+    """A session whose Java says what it has to say in the folder of parts."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf().setAll(list(configuration(job, master).items()))
+    with job.parts.spark_log.open("ab") as log:
+        # In a session of its own, so that Ctrl-C is for this process alone.
+        gateway = launch_gateway(conf, {"stdout": log, "stderr": log, "start_new_session": True})
+    try:
+        handler = signal.getsignal(signal.SIGINT)
+        context = SparkContext(gateway=gateway, conf=conf)
+        signal.signal(signal.SIGINT, handler)  # Spark has put its own in place
+        yield SparkSession(context)
+        context.stop()
+    finally:
+        gateway.proc.kill()
+        gateway.proc.wait()
+
+
+def configuration(job: Job, master: str | None) -> dict[str, str]:
+    environment = {
+        "PYTHONPATH": environment_with_package()["PYTHONPATH"],
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTRAOP_THREADS": "1",  # Spark runs a task a core
+        "TF_NUM_INTEROP_THREADS": "1",
+    }
+    here = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    return {
+        "spark.app.name": "imagelab predict",
+        "spark.master": master or f"local[{tasks_here()}]",
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(job.source.rows_at_once(job.batch_size)),
+        **{f"spark.executorEnv.{name}": value for name, value in environment.items()},
+        **(here if master is None or master.startswith("local") else {}),
+    }
+
+
+def tasks_here() -> int:
+    """Tasks at once: one a core, as far as memory allows."""
+    return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // MEMORY_A_TASK))

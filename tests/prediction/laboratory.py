@@ -1,0 +1,78 @@
+"""A project with a registered model, and pictures to classify."""
+
+import io
+import shutil
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from imagelab.data import load_dataset
+from imagelab.prediction import session
+from imagelab.settings import PredictSettings, parse
+from tests.conftest import PARTS, ROOT, Project, finish
+
+MODEL = ("--dataset=digits", "--model=basic_ann")
+NAME = "digits-basic_ann"
+
+
+def make_laboratory(folder: Path, database: Path) -> Project:
+    """Train for two epochs, and register the model twice: version 1 is `previous`, version 2 `champion`."""
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
+    shutil.copy(database, folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        connection.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
+    lab = Project(folder)
+    code, _, errors = finish(lab.train("epochs=2"))
+    assert code == 0, errors
+    (run,) = lab.runs()
+    (model,) = lab.client.search_logged_models(["0"])
+    mlflow.set_tracking_uri(lab.uri)  # create_model_version looks for the model there, whatever its client is
+    lab.client.create_registered_model(NAME)
+    for _ in range(2):
+        lab.client.create_model_version(NAME, model.model_uri, run.info.run_id, model_id=model.model_id)
+    lab.client.set_registered_model_alias(NAME, "champion", "2")
+    lab.client.set_registered_model_alias(NAME, "previous", "1")
+    return lab
+
+
+def predict(images: Path, output: Path, *settings: str) -> str:
+    """The command, in this process."""
+    flags = [f"--images={images}", f"--output={output}", *(f"--{setting}" for setting in settings)]
+    return session.predict(parse(PredictSettings, "predict", [*MODEL, *flags]))
+
+
+def start(lab: Project, images: Path, output: Path, *settings: str) -> Any:
+    """The command, in a process of its own."""
+    flags = [f"--images={images}", f"--output={output}", *(f"--{setting}" for setting in settings)]
+    return lab.start(sys.executable, "-m", "entrypoints.predict", *MODEL, *flags)
+
+
+def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind)
+    return content.getvalue()
+
+
+def digits(count: int) -> list[bytes]:
+    """Digits as PNG files; after 1,000 they come again."""
+    pixels = load_dataset("digits").train.images[:1000, :, :, 0]
+    files = [png(each) for each in pixels[:count]]
+    return [files[number % len(files)] for number in range(count)]
+
+
+def write_parquet(path: Path, images: Sequence[Any], **columns: Any) -> Path:
+    pq.write_table(pa.table({"image": images, **columns}), path)
+    return path
+
+
+def rows_of(output: Path) -> list[dict[str, Any]]:
+    return pq.read_table(output).to_pylist()
