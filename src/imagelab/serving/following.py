@@ -1,6 +1,7 @@
 """The model behind an alias: loaded, asked, and replaced without a pause when the alias moves to another version."""
 
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from imagelab.tracking import reason_of
 if TYPE_CHECKING:
     from imagelab.serving.attention import Attention
     from imagelab.tracking import Client
+
+RETRY = 30.0  # seconds until a version that could not be loaded is tried again
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def version_behind(client: "Client", model: str, alias: str) -> Version:
     try:
         found = client.get_model_version_by_alias(model, alias)
     except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise RegistryError(f"the registry does not answer ({reason_of(error)})") from error
         missing = f"{model}@{alias} is not in the registry ({reason_of(error)})"
         raise RegistryError(f"{missing}; {known(client, model)}") from error
     return Version(model, str(found.version), alias, found.run_id, str(found.source).removeprefix("models:/"))
@@ -103,6 +108,7 @@ class FollowingModel:
     Attributes:
         loaded: the version that answers now.
         trouble: why the newest look at the registry, or the newest version, failed; None while all is well.
+        failed: the version that could not be loaded; it is tried again from `next_attempt` on.
     """
 
     def __init__(self, client: "Client", model: str, alias: str, metrics: Metrics) -> None:
@@ -113,6 +119,8 @@ class FollowingModel:
         """
         self.client, self.model, self.alias, self.metrics = client, model, alias, metrics
         self.trouble: str | None = None
+        self.failed: Version | None = None
+        self.next_attempt = 0.0
         self.ended = threading.Event()
         self.loaded = self.load(version_behind(client, model, alias))
 
@@ -125,9 +133,13 @@ class FollowingModel:
                 pyfunc = mlflow.pyfunc.load_model(f"models:/{version.model}/{version.version}", dst_path=folder)
             served = pyfunc.unwrap_python_model()
             loaded = Loaded(version, pyfunc, served, Batcher(served.probabilities, self.metrics.batch.observe))
-            alive = loaded.is_alive()
         except Exception as error:
             raise RegistryError(f"{name} cannot be loaded ({reason_of(error)})") from error
+        try:
+            alive = loaded.is_alive()
+        except Exception as error:
+            loaded.batcher.close()
+            raise RegistryError(f"{name} does not answer ({reason_of(error)})") from error
         if not alive:
             loaded.batcher.close()
             raise RegistryError(f"{name} does not answer with probabilities")
@@ -149,15 +161,21 @@ class FollowingModel:
         try:
             version = version_behind(self.client, self.model, self.alias)
             if version != self.loaded.version:
-                old, self.loaded = self.loaded, self.load(version)
-                old.batcher.close()
-                say(f"version {version.version} of {self.model} answers now, after version {old.version.version}")
-            trouble = None
+                if version == self.failed and time.monotonic() < self.next_attempt:
+                    return
+                self.failed, self.next_attempt = version, time.monotonic() + RETRY
+                self.replace(version)
+            self.failed = trouble = None
         except Exception as error:
             trouble = str(error) if isinstance(error, RegistryError) else reason_of(error)
         if trouble and trouble != self.trouble:
             say(f"{trouble}; version {self.loaded.version.version} goes on answering")
         self.trouble = trouble
+
+    def replace(self, version: Version) -> None:
+        old, self.loaded = self.loaded, self.load(version)
+        old.batcher.close()
+        say(f"version {version.version} of {self.model} answers now, after version {old.version.version}")
 
     def end(self) -> None:
         self.ended.set()

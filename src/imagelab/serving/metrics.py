@@ -15,7 +15,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("imagelab_requests", "Requests to /invocations", ["status"], **own)
+        self.requests = Counter("imagelab_requests", "Requests to /invocations and /explain", ["status"], **own)
         self.seconds = Histogram("imagelab_request_seconds", "Seconds a request took", buckets=SECONDS, **own)
         self.batch = Histogram("imagelab_batch_images", "Images computed together", buckets=IMAGES, **own)
         self.loads = Counter("imagelab_versions_loaded", "Versions loaded since the start", **own)

@@ -5,8 +5,9 @@ it needs nothing of ours and each version keeps the code that it was logged with
 """
 
 import base64
-import binascii
 import re
+import threading
+from contextlib import nullcontext
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +20,8 @@ from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 50_000_000  # of one image, before it is decoded
+LARGE_PIXELS = 4_000_000  # from here on images are decoded one at a time: each may need 16 bytes a pixel
+LARGE = threading.Lock()
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 CHUNK = 256  # images that go through the network at once
 COLUMN = "image"
@@ -35,27 +38,34 @@ def items_of(given: Any) -> list[Any] | np.ndarray:
         return column_of(given)
     if isinstance(given, dict):
         if COLUMN not in given:
-            raise refuse(f"give the images under the name {COLUMN!r}, not {', '.join(map(str, given))[:100] or '{}'!r}")
+            raise refuse(f"give the images under the name {COLUMN!r}, not {some_of(given)!r}")
         given = given[COLUMN]
     if isinstance(given, str | bytes):
         return [given]
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "OSU":
+    if isinstance(given, np.ndarray) and given.dtype.kind in "OSU":
+        given = list(given.ravel() if given.dtype.kind in "SU" else np.atleast_1d(given))
+    if isinstance(given, list | tuple | pd.Series):
+        if not any(isinstance(item, str | bytes | dict) for item in given):
+            return array_of(list(given))
+        return [item[COLUMN] if isinstance(item, dict) and COLUMN in item else item for item in given]
+    if isinstance(given, np.ndarray) and given.ndim:
         return given
-    items = list(np.ravel(given)) if isinstance(given, np.ndarray) and given.dtype.kind in "SU" else given
-    if not isinstance(items, list | tuple | pd.Series | np.ndarray):
-        raise refuse(f"give images as base64 text, bytes or an array, not as {type(given).__name__}")
-    if not any(isinstance(item, str | bytes | dict) for item in items):
-        return array_of(list(items))
-    return [item[COLUMN] if isinstance(item, dict) and COLUMN in item else item for item in items]
+    raise refuse(f"give images as base64 text, bytes or an array, not as one {np.asarray(given).dtype}")
 
 
 def column_of(table: pd.DataFrame) -> list[Any]:
-    if COLUMN in table:
-        return list(table[COLUMN])
-    if len(table.columns) == 1 and isinstance(table.columns[0], int | np.integer):  # a table without names
-        return list(table.iloc[:, 0])
-    names = ", ".join(map(str, table.columns))[:100]
-    raise refuse(f"the table needs a column {COLUMN!r} with images as base64 text; it has {names or 'none'}")
+    names = list(table.columns)
+    nameless = len(names) == 1 and isinstance(names[0], int | np.integer)
+    if names.count(COLUMN) != 1 and not nameless:
+        raise refuse(f"the table needs one column {COLUMN!r} with images as base64 text; it has {some_of(names)}")
+    try:
+        return list(table.iloc[:, 0 if nameless else names.index(COLUMN)])
+    except UnicodeDecodeError:
+        raise refuse(f"the column {COLUMN!r} of the table is damaged") from None
+
+
+def some_of(names: Any) -> str:
+    return ", ".join(str(name)[:20] for name in list(names)[:3]) or "none"
 
 
 def array_of(pixels: Any) -> np.ndarray:
@@ -64,23 +74,21 @@ def array_of(pixels: Any) -> np.ndarray:
     except ValueError:
         raise refuse("the rows of an array of pixels are not all of one length") from None
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
-        raise refuse(
-            f"pixels are whole numbers 0-255, not {array.dtype if array.dtype.kind != 'O' else 'mixed values'}"
-        )
+        kind = {"O": "mixed values", "U": "text", "S": "bytes"}.get(array.dtype.kind, str(array.dtype))
+        raise refuse(f"pixels are whole numbers 0-255, not {kind}")
     return array
 
 
 def checked_pixels(array: np.ndarray) -> np.ndarray:
-    """Pixels as uint8; what cannot be pixels 0-255 is refused rather than answered confidently."""
-    array = array_of(array)
+    """Images (n, ...) as uint8; what cannot be pixels 0-255 is refused rather than answered confidently."""
     if array.dtype == np.uint8 or not array.size:
         return array.astype(np.uint8)
     if not np.isfinite(array).all():
         raise refuse("pixels are whole numbers 0-255; these hold NaN or infinity")
-    low, high = array.min(), array.max()
-    if low < 0 or high > 255:
-        raise refuse(f"pixels are whole numbers 0-255; these go from {low:g} to {high:g}")
-    if array.dtype.kind == "f" and 0 < high <= 1:
+    low, high = array.min(), array.reshape(len(array), -1).max(axis=1)
+    if low < 0 or high.max() > 255:
+        raise refuse(f"pixels are whole numbers 0-255; these go from {low:g} to {high.max():g}")
+    if ((high > 0) & (high <= 1)).any():
         raise refuse("pixels are whole numbers 0-255; these look scaled to 0-1: multiply them by 255")
     return np.round(array).astype(np.uint8)
 
@@ -89,16 +97,14 @@ def decoded(item: str | bytes) -> bytes:
     """The bytes of an image file, given as they are or as base64 text (with or without `data:...;base64,`)."""
     if isinstance(item, bytes):
         return item
-    text = re.sub(r"\s+", "", re.sub(r"^data:[\w/+.-]*;base64,", "", item.strip()))
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return base64.b64decode(re.sub(r"^data:[^,]*;base64,|\s+", "", item.strip()), validate=True)
+    except ValueError:
         raise refuse("that text is not base64") from None
 
 
 def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
     """An image file as uint8 pixels (height, width, channels) of the network's size, the whole of it."""
-    height, width, channels = image_shape
     if not content:
         raise refuse("the image is empty")
     try:
@@ -107,15 +113,22 @@ def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
         raise refuse(f"the image has more than {MOST_PIXELS:,} pixels") from None
     except Exception:
         raise refuse(f"the image cannot be decoded; known formats: {', '.join(FORMATS)}") from None
-    if image.width * image.height > MOST_PIXELS:
+    count, format_name = image.width * image.height, image.format
+    if count > MOST_PIXELS:
         raise refuse(f"the image has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
     try:
-        image.draft(None, (2 * width, 2 * height))  # JPEG: decode no finer than needed
-        image = flattened(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        with LARGE if count > LARGE_PIXELS else nullcontext():
+            return shrunk(image, image_shape)
     except Exception:
-        raise refuse(f"the image is damaged: {image.format or 'its'} data cannot be decoded") from None
+        raise refuse(f"the image is damaged: {format_name} data cannot be decoded") from None
+
+
+def shrunk(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
+    height, width, channels = image_shape
+    image.draft(None, (2 * width, 2 * height))  # JPEG: decode no finer than needed
+    image = flattened(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(image, np.uint8).reshape(image_shape)
 
 
@@ -201,11 +214,10 @@ class ServedModel(PythonModel):
     def pixels(self, given: Any, most: int | None = None) -> np.ndarray:
         """What was given as uint8 (n, height, width, channels), `most` images if that is said."""
         items = items_of(given)
-        count = 1 if isinstance(items, np.ndarray) and not items.ndim else len(items)
-        if not count:
+        if not len(items):
             raise refuse("there are no images")
-        if most is not None and count > most:
-            raise refuse(f"these are {count:,} images; send at most {most:,} at once")
+        if most is not None and len(items) > most:
+            raise refuse(f"these are {len(items):,} images; send at most {most:,} at once")
         if isinstance(items, np.ndarray):
             return self.batch(items)
         images = []
@@ -219,9 +231,10 @@ class ServedModel(PythonModel):
     def one(self, item: Any) -> np.ndarray:
         if isinstance(item, str | bytes):
             return picture(decoded(item), self.image_shape)
-        if item is None or isinstance(item, float | int | bool | dict):
-            raise refuse(f"an image is base64 text, bytes or an array, not {str(item)[:20]!r}")
-        pixels: np.ndarray = self.batch(array_of(item if isinstance(item, list) else list(item))[None])
+        if not isinstance(item, list | tuple | np.ndarray):
+            raise refuse(f"an image is base64 text, bytes or an array, not {type(item).__name__}")
+        nested = isinstance(item, np.ndarray) and item.dtype == object and item.ndim  # a cell of a Parquet table
+        pixels: np.ndarray = self.batch(array_of(list(item) if nested else item)[None])
         return pixels[0]
 
     def batch(self, array: np.ndarray) -> np.ndarray:
@@ -231,7 +244,7 @@ class ServedModel(PythonModel):
                 f"arrays are (n, {height}, {width}, {channels}) or grey (n, {height}, {width}), not {array.shape}; "
                 "images of other sizes can be sent as files"
             )
-        pixels = checked_pixels(array)
+        pixels = checked_pixels(array_of(array))
         return pixels if pixels.ndim == 4 else np.repeat(pixels[..., None], channels, axis=3)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

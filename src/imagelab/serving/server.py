@@ -1,19 +1,24 @@
 """Runs the web application until it is told to stop."""
 
 import os
+import shlex
 import socket
 import threading
 import time
-import urllib.request
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import ProxyHandler, build_opener
 
 from imagelab.console import say
-from imagelab.errors import Interrupted, SettingsError
+from imagelab.errors import Interrupted, RegistryError, SettingsError
 from imagelab.serving.following import Version, version_behind
+from imagelab.serving.workers import REASON
 from imagelab.settings import ServeSettings
 from imagelab.tracking import leave_wrapper, use_tracking_store
 
 LONGEST_STOP = 30  # seconds that requests under way may take after Ctrl-C
+LONGEST_START = 60  # seconds in which a worker may be too busy to answer its supervisor: TensorFlow loads slowly
+MOST_CONNECTIONS = 1000  # more are answered with status 503
 
 
 def serve(settings: ServeSettings) -> str:
@@ -32,6 +37,7 @@ def serve(settings: ServeSettings) -> str:
             if settings.workers > 1:
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before the library is imported
             run(settings, version)
+            refuse_failed_workers(Path(folder))
     except Interrupted:
         pass
     return f"stopped; {version.model} is not served any more"
@@ -52,7 +58,15 @@ def run(settings: ServeSettings, version: Version) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=LONGEST_STOP,
+        timeout_worker_healthcheck=LONGEST_START,
+        limit_concurrency=MOST_CONNECTIONS,
     )
+
+
+def refuse_failed_workers(folder: Path) -> None:
+    """Fail if the workers could not load the model; the supervisor has stopped them, which is no failure to it."""
+    if (reason := folder / REASON).exists():
+        raise RegistryError(reason.read_text())
 
 
 def refuse_used_address(host: str, port: int) -> None:
@@ -71,15 +85,17 @@ def announce(settings: ServeSettings, version: Version) -> None:
     address = f"http://{host}:{settings.port}"
     while not is_healthy(address):
         time.sleep(0.2)
-    token = ' -H "Authorization: Bearer $(cat TOKEN_FILE)"' if settings.token_file else ""
-    ask = f'curl -s {address}/invocations -H "Content-Type: application/json"{token} -d'
+    header = ' -H "Content-Type: application/json"'
+    if settings.token_file:
+        header += f' -H "Authorization: Bearer $(cat {shlex.quote(str(settings.token_file))})"'
+    body = """(printf '{"inputs": ["'; base64 < IMAGE.png; printf '"]}')"""
     say(f"{version.model} version {version.version} answers on {address} (Ctrl-C stops it); a page to try it is there")
-    say(f"""ask it: {ask} "{{\\"inputs\\": [\\"$(base64 -w0 IMAGE.png)\\"]}}\"""")
+    say(f"ask it: {body} | curl -s {address}/invocations{header} -d @-")
 
 
 def is_healthy(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=15) as response:
+        with build_opener(ProxyHandler({})).open(f"{address}/health", timeout=15) as response:
             return bool(response.status == 200)
     except OSError:
         return False

@@ -9,10 +9,13 @@ from imagelab.settings.train import DataSetName, ModelName
 
 
 def readable_token(path: Path) -> Path:
-    path = path.expanduser()
-    if not path.is_file() or not path.read_text().strip():
-        raise ValueError("must be a file that holds the token")
-    return path
+    try:
+        words = path.expanduser().read_text().split()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    if len(words) != 1:
+        raise ValueError("must be a file that holds the token, a word without blanks, and nothing else")
+    return path.expanduser()
 
 
 class ServeSettings(BaseModel):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ def already_logged(client: "MlflowClient", run_id: str) -> str | None:
 
 def log_model(run_id: str, folder: Path, entry: Entry) -> str:
     start_keras()
+    os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # the model does not need our project, whose lock would be installed
     from mlflow.models import Model
 
     example = np.load(folder / entry["example"], allow_pickle=False)
