@@ -139,13 +139,13 @@ class Project:
         return 0
 
 
-def finish(process: "subprocess.Popen[str]", seconds: float = 180) -> tuple[int, str, str]:
+def finish(process: "subprocess.Popen[str]", seconds: float = 300) -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of a process that ends by itself."""
     output, errors = process.communicate(timeout=seconds)
     return process.returncode, output, errors
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
