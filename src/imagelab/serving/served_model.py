@@ -229,11 +229,13 @@ class ServedModel(PythonModel):
         return np.stack(images)
 
     def one(self, item: Any) -> np.ndarray:
+        if isinstance(item, np.ndarray) and not item.ndim:  # MLflow wraps single values
+            item = item.item()
         if isinstance(item, str | bytes):
             return picture(decoded(item), self.image_shape)
         if not isinstance(item, list | tuple | np.ndarray):
             raise refuse(f"an image is base64 text, bytes or an array, not {type(item).__name__}")
-        nested = isinstance(item, np.ndarray) and item.dtype == object and item.ndim  # a cell of a Parquet table
+        nested = isinstance(item, np.ndarray) and item.dtype == object  # a cell of a Parquet table
         pixels: np.ndarray = self.batch(array_of(list(item) if nested else item)[None])
         return pixels[0]
 

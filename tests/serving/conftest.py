@@ -1,0 +1,60 @@
+"""Small models, loaded once for all tests, and pictures to ask them about."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagelab.serving.following import Loaded
+from tests.conftest import PARTS, ROOT, Project
+from tests.serving import levels
+
+
+@pytest.fixture(scope="session")
+def colour_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return levels.save(tmp_path_factory.mktemp("colour"), levels.COLOUR)
+
+
+@pytest.fixture(scope="session")
+def colour(colour_path: Path) -> Loaded:
+    """100 classes in two superclasses, colour pictures of 8 x 8."""
+    return levels.load(colour_path)
+
+
+@pytest.fixture(scope="session")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """Ten classes, grey pictures of 8 x 8."""
+    return levels.load(levels.save(tmp_path_factory.mktemp("grey"), levels.GREY, 10))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
+    """A project whose registry has digits-basic_cnn: version 1 answers `first`, 2 `second`, 3 is damaged, 4 spoilt.
+
+    The champion is version 1; `broken` names version 3.
+    """
+    folder = tmp_path_factory.mktemp("shop") / "project"
+    folder.mkdir()
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
+    shutil.copy(empty_database, folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
+    project = Project(folder)
+    for number, word in enumerate(("first", "second", "damaged", "spoilt"), 1):
+        levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
+        if word == "damaged":
+            [model] = project.client.search_logged_models(["0"], "name = 'model'", max_results=1)
+            next(Path(model.artifact_location).rglob("model.keras")).write_bytes(b"this is no network")
+        assert str(number) == project.client.get_latest_versions("digits-basic_cnn")[0].version
+    project.client.set_registered_model_alias("digits-basic_cnn", "champion", "1")
+    project.client.set_registered_model_alias("digits-basic_cnn", "broken", "3")
+    yield project
+    project.end()
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
