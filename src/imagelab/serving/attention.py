@@ -10,6 +10,7 @@ from PIL import Image
 
 SIDE = 224  # pixels of the pictures that are shown
 HOT = np.array([255.0, 40.0, 0.0])
+TINY = 1e-37  # the smallest probability that float32 tells from 0
 OPACITY = 0.65  # of the heat where it is greatest
 
 
@@ -35,11 +36,16 @@ class Attention:
         if not self.is_possible:
             return None
         maps = keras.tree.flatten(self.below(tf.cast(image[None], tf.float32), training=False))
+        seen = next((each for each in reversed(maps) if each.shape[1] * each.shape[2] > 1), None)
+        if seen is None:  # the network keeps no places apart
+            return None
         with tf.GradientTape() as tape:
             tape.watch(maps)
-            score = tf.math.log(tf.reduce_max(self.above(maps if len(maps) > 1 else maps[0], training=False)))
-        importance = tf.reduce_mean(tape.gradient(score, maps[-1]), axis=(1, 2), keepdims=True)
-        heat = np.maximum(tf.reduce_sum(importance * maps[-1], axis=3)[0].numpy(), 0)
+            probabilities = self.above(maps if len(maps) > 1 else maps[0], training=False)
+            logits = tf.math.log(tf.maximum(probabilities, TINY))  # but for a constant, which the next line takes away
+            score = tf.reduce_max(logits) - tf.reduce_mean(logits)  # has a slope where the probability is 1.0, too
+        importance = tf.reduce_mean(tape.gradient(score, seen), axis=(1, 2), keepdims=True)
+        heat = np.maximum(tf.reduce_sum(importance * seen, axis=3)[0].numpy(), 0)
         return heat / heat.max() if heat.max() > 0 else heat
 
 
@@ -55,7 +61,7 @@ def split_graph(network: keras.Model) -> tuple[keras.Model, keras.Model]:
     maps = []
     for layer in network.layers:
         inputs, outputs = (keras.tree.flatten(getattr(layer, end)) for end in ("input", "output"))
-        if len(inputs[0].shape) == 4 and len(outputs[0].shape) < 4:
+        if inputs and len(inputs[0].shape) == 4 and len(outputs[0].shape) < 4:
             maps.append(inputs[0])
     return keras.Model(network.inputs, maps), keras.Model(maps, network.outputs)
 

@@ -48,7 +48,6 @@ def already_logged(client: "MlflowClient", run_id: str) -> str | None:
 
 def log_model(run_id: str, folder: Path, entry: Entry) -> str:
     start_keras()
-    os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # the model does not need our project, whose lock would be installed
     from mlflow.models import Model
 
     example = np.load(folder / entry["example"], allow_pickle=False)
@@ -74,6 +73,7 @@ def save_model(path: str, network: Path, mlflow_model: Any, **content: Any) -> N
     import keras
     import mlflow.pyfunc
 
+    os.environ["MLFLOW_LOG_UV_FILES"] = "false"  # the model does not need our project, whose lock would be installed
     mlflow_model.add_flavor(
         "keras",
         data="artifacts",  # where mlflow.keras looks for model.keras
