@@ -10,22 +10,25 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src" / "imagelab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"tracking", "serving", "prediction"},
+    "mlflow": {"tracking", "registry", "serving", "prediction"},
     "pyspark": {"prediction"},
+    "scipy": {"registry"},
     "argparse": {"settings"},
     "optuna": {"tuning"},
     "matplotlib": {"figures", "tracking", "tuning"},  # tuning has Optuna's own figures
     "plotly": {"figures", "tracking"},
 }
-UPPER = {"experiment", "reporting", "tuning", "prediction"}
+UPPER = {"experiment", "reporting", "tuning", "registry", "serving", "prediction"}
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "command", "doctor"},
     **{room: {*UPPER, "training", "tracking"} for room in ("data", "models", "evaluation", "figures")},
     "training": {*UPPER, "tracking", "settings"},
     "tracking": {*UPPER, "training", "figures", "evaluation"},
-    "experiment": {"tuning"},
+    "experiment": {"tuning", "registry", "serving"},
+    "reporting": {"tuning", "experiment", "registry", "serving"},
+    "tuning": {"registry", "serving"},
     "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation"},
-    "reporting": {"tuning", "experiment"},
+    "registry": {"training", "tuning", "experiment", "reporting", "figures", "serving"},
 }
 
 

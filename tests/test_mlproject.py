@@ -2,8 +2,9 @@ import tomllib
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from imagelab.settings import TrainSettings
+from imagelab.settings import PredictSettings, PromoteSettings, RollbackSettings, TrainSettings, TuneSettings
 from tests.conda_yaml import conda_yaml
 from tests.conftest import ROOT
 
@@ -35,10 +36,20 @@ def test_each_entry_point_opens_a_thin_door(name: str) -> None:
     assert len(door.read_text().splitlines()) < 25
 
 
-@pytest.mark.parametrize("name", ["main", "train", "tune"])
+SETTINGS: dict[str, type[BaseModel]] = {
+    "main": TrainSettings,
+    "train": TrainSettings,
+    "tune": TuneSettings,
+    "promote": PromoteSettings,
+    "rollback": RollbackSettings,
+    "predict": PredictSettings,
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
 def test_only_dataset_and_model_are_declared_with_the_defaults_of_the_code(name: str) -> None:
     defaults = {key: parameter["default"] for key, parameter in ENTRY_POINTS[name]["parameters"].items()}
-    assert defaults == {key: TrainSettings.model_fields[key].default for key in ("dataset", "model")}
+    assert defaults == {key: SETTINGS[name].model_fields[key].default for key in ("dataset", "model")}
     for key in defaults:
         assert f"--{key} {{{key}}}" in ENTRY_POINTS[name]["command"]
 

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from imagelab.settings import TrainSettings, TuneSettings, parse
+from imagelab.settings import PredictSettings, PromoteSettings, RollbackSettings, TrainSettings, TuneSettings, parse
 from imagelab.tuning.study import plan
 from tests.conftest import ROOT
 from tests.test_mlproject import ENTRY_POINTS
@@ -40,6 +40,10 @@ def test_every_mlflow_run_command_would_be_accepted() -> None:
         flags = [part for setting in settings for part in ("-P", setting)]
         if name in ("main", "train"):
             parse(TrainSettings, name, flags)
+        if name in ("promote", "rollback"):
+            parse(PromoteSettings if name == "promote" else RollbackSettings, name, flags)
+        if name == "predict":
+            parse(PredictSettings, name, ["images=." if word.startswith("images=") else word for word in flags])
         if name == "tune":
             plan(parse(TuneSettings, name, flags))
 

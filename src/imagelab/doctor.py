@@ -15,8 +15,9 @@ from imagelab.tracking import RESUME, leave_wrapper, unattended_runs, use_tracki
 
 Finding = tuple[str, str]
 
-
 PROBLEM = "PROBLEM: "
+EVENTS = 3  # of each registered model
+FINISH = "mlflow run . -e promote --env-manager local -P history=true"
 
 
 def examine() -> Iterator[Finding]:
@@ -29,6 +30,7 @@ def examine() -> Iterator[Finding]:
         weights,
         feature_cache,
         store,
+        champions,
         unfinished,
     ]
     findings = []
@@ -114,6 +116,21 @@ def store() -> Iterator[Finding]:
         yield "model registry", "usable"
     except Exception as error:
         yield "model registry", f"{PROBLEM}{error}"
+
+
+def champions() -> Iterator[Finding]:
+    """The aliases of each registered model of ours, and the newest of what happened to them; changes nothing."""
+    from imagelab.registry.opening import registered_models
+    from imagelab.registry.report import history_lines
+
+    for model in registered_models(use_tracking_store()):
+        log, name = model.history.read(), f"-P dataset={model.name.replace('-', ' -P model=', 1)}"
+        found = str(model.aliases())
+        if not log.is_applied:
+            found += f"; a promotion or rollback was cut off; finish it: {FINISH} {name}"
+        yield model.name, found
+        for line in history_lines(log, newest=EVENTS):
+            yield "", line
 
 
 def unfinished() -> Iterator[Finding]:

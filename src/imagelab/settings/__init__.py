@@ -2,7 +2,16 @@
 
 from imagelab.settings.parsing import parse, validate
 from imagelab.settings.predict import PredictSettings
+from imagelab.settings.promote import PromoteSettings, RollbackSettings
 from imagelab.settings.train import TrainSettings
 from imagelab.settings.tune import TuneSettings
 
-__all__ = ["PredictSettings", "TrainSettings", "TuneSettings", "parse", "validate"]
+__all__ = [
+    "PredictSettings",
+    "PromoteSettings",
+    "RollbackSettings",
+    "TrainSettings",
+    "TuneSettings",
+    "parse",
+    "validate",
+]

@@ -21,6 +21,7 @@ from imagelab.tracking.afterwards import (
     leave_wrapper,
     note_in_wrapper,
 )
+from imagelab.tracking.audit import Audit, audited_run, create_history_run
 from imagelab.tracking.lifecycle import tracked_run
 from imagelab.tracking.nested import (
     attend,
@@ -34,6 +35,7 @@ from imagelab.tracking.nested import (
     open_child,
     open_children,
 )
+from imagelab.tracking.requests import ask, code_of, is_missing, pages
 from imagelab.tracking.resuming import is_alive_here, this_process, unattended_runs, was_here_and_died
 from imagelab.tracking.run import RESUME, Run
 from imagelab.tracking.store import (
@@ -50,10 +52,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESUME",
+    "Audit",
     "Client",
     "Run",
     "after_mlflow_run",
+    "ask",
     "attend",
+    "audited_run",
+    "code_of",
+    "create_history_run",
     "create_parent",
     "database_path",
     "end_left_behind",
@@ -64,11 +71,13 @@ __all__ = [
     "find_refit",
     "insist",
     "is_alive_here",
+    "is_missing",
     "join_parent",
     "leave_wrapper",
     "note_in_wrapper",
     "open_child",
     "open_children",
+    "pages",
     "project_folder",
     "reason_of",
     "runs_folder",

@@ -1,0 +1,85 @@
+"""Whose model is to be promoted: the best finished run, or the one that is named."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imagelab.errors import RegistryError, SettingsError, TrackingError
+from imagelab.settings import PromoteSettings
+from imagelab.tracking import ask, is_missing, pages
+
+if TYPE_CHECKING:
+    from imagelab.tracking import Client
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished run, and the model that it has logged."""
+
+    run_id: str
+    model_id: str
+    best_val_accuracy: float
+    dataset_digest: str
+
+
+def find_candidate(client: "Client", settings: PromoteSettings) -> Candidate:
+    """The run `run_id`, or the best finished one of this data set and model that has a model.
+
+    Raises:
+        SettingsError: `run_id` names none, or one of another data set or model, or one that has no model.
+        RegistryError: there is no such run.
+    """
+    if settings.run_id:
+        return named_run(client, settings.run_id, settings.dataset, settings.model)
+    for run in runs_best_first(client, settings.dataset, settings.model):
+        if model_id := model_of(client, run):
+            return candidate_of(run, model_id)
+    train = f"mlflow run . -e train --env-manager local -P dataset={settings.dataset} -P model={settings.model}"
+    raise RegistryError(f"no finished run of {settings.model} on {settings.dataset} has a model; train one: {train}")
+
+
+def candidate_of(run: Any, model_id: str) -> Candidate:
+    digest = run.data.tags.get("dataset_digest", "")
+    return Candidate(run.info.run_id, model_id, run.data.metrics["best_val_accuracy"], digest)
+
+
+def named_run(client: "Client", run_id: str, dataset: str, model: str) -> Candidate:
+    try:
+        run = ask(client.get_run, run_id)
+    except TrackingError as error:
+        if is_missing(error):
+            raise SettingsError(f"run_id={run_id}: the tracking store has no such run") from error
+        raise
+    found = {name: run.data.tags.get(name) for name in ("dataset", "model")}
+    if found != {"dataset": dataset, "model": model}:
+        add = " ".join(f"-P {name}={value}" for name, value in found.items())
+        raise SettingsError(f"run_id={run_id}: is no run of {model} on {dataset}, but one with {add}")
+    if run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
+        state = run.info.status if run.info.lifecycle_stage == "active" else "deleted"
+        raise SettingsError(f"run_id={run_id}: is {state}; only a finished run can be promoted")
+    model_id = model_of(client, run)
+    if model_id is None or "best_val_accuracy" not in run.data.metrics:
+        raise SettingsError(f"run_id={run_id}: has no model (a trial keeps none; train its settings)")
+    return candidate_of(run, model_id)
+
+
+def runs_best_first(client: "Client", dataset: str, model: str) -> Iterator[Any]:
+    """Finished runs of every experiment, by best_val_accuracy; of equal ones the oldest first. Trials keep no model."""
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
+    query = (
+        f"attributes.status = 'FINISHED' and tags.dataset = '{dataset}' and tags.model = '{model}' "
+        "and tags.trial_number IS NULL and metrics.best_val_accuracy >= 0"
+    )
+    order = ["metrics.best_val_accuracy DESC", "attributes.start_time ASC"]
+    yield from pages(client.search_runs, experiment_ids=experiments, filter_string=query, order_by=order)
+
+
+def model_of(client: "Client", run: Any) -> str | None:
+    """The model that the run has logged completely; the newest, should there be several."""
+    found = pages(
+        client.search_logged_models,
+        experiment_ids=[run.info.experiment_id],
+        filter_string=f"source_run_id = '{run.info.run_id}'",
+    )
+    ready = [model for model in found if model.status == "READY"]
+    return str(max(ready, key=lambda model: model.creation_timestamp).model_id) if ready else None

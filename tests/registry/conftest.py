@@ -1,0 +1,121 @@
+"""A project with trained runs, whose registry each test has to itself."""
+
+import shutil
+import sqlite3
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagelab.registry.promotion import promote
+from imagelab.registry.rollback import roll_back
+from imagelab.settings import PromoteSettings, RollbackSettings
+from tests.conftest import PARTS, ROOT, Project, finish
+
+NAME = "digits-basic_ann"
+HERE = {"dataset": "digits", "model": "basic_ann"}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
+    """A project with three runs: weak, strong (of the same split), and other (of another split)."""
+    folder = tmp_path_factory.mktemp("promote") / "project"
+    folder.mkdir()
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
+    shutil.copy(empty_database, folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
+    project = Project(folder)
+    wanted = {"weak": ["epochs=1"], "strong": ["epochs=12"], "other": ["epochs=6", "seed=5"]}
+    started = [project.train(*settings, f"note={note}", "mixed_precision=float32") for note, settings in wanted.items()]
+    for process in started:
+        code, _, errors = finish(process)
+        assert code == 0, errors
+    yield project
+    project.end()
+
+
+class Registry:
+    """A copy of the trained project's database, in which a test may do as it likes."""
+
+    def __init__(self, database: Path, artifacts: Path) -> None:
+        import mlflow
+
+        self.artifacts, self.database = artifacts, database
+        self.client = mlflow.MlflowClient(f"sqlite:///{database}")
+        runs = self.client.search_runs(["0"])
+        self.runs = {run.data.tags["mlflow.note.content"]: run.info.run_id for run in runs}
+
+    def promote(self, note: str | None = None, **settings: Any) -> str:
+        named = {"run_id": self.runs[note]} if note else {}
+        return promote(PromoteSettings(**HERE, **named, **settings))
+
+    def roll_back(self, **settings: Any) -> str:
+        return roll_back(RollbackSettings(**HERE, **settings))
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        aliases = self.client.get_registered_model(NAME).aliases
+        return {alias: int(version) for alias, version in aliases.items()}
+
+    @property
+    def versions(self) -> list[Any]:
+        return sorted(self.client.search_model_versions(f"name = '{NAME}'"), key=lambda found: int(found.version))
+
+    def deed(self, phase: str = "promotion") -> Any:
+        """The newest run of a promotion or rollback."""
+        return self.client.search_runs(["0"], f"tags.phase = '{phase}'")[0]
+
+    def network(self, note: str) -> Path:
+        """The file of a run's network."""
+        [model] = self.client.search_logged_models(["0"], f"source_run_id = '{self.runs[note]}'")
+        return next(Path(model.artifact_location).rglob("*.keras"))
+
+
+@pytest.fixture
+def registry(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    project = tmp_path / "project"
+    shutil.copytree(trained.folder / "mlruns", project / "mlruns")
+    shutil.copy(trained.folder / "MLproject", project / "MLproject")
+    shutil.copy(trained.folder / "mlflow.db", project / "mlflow.db")
+    with sqlite3.connect(project / "mlflow.db") as database:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            move = f"update {table} set {column} = replace({column}, ?, ?)"
+            database.execute(move, (str(trained.folder), str(project)))
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+    return Registry(project / "mlflow.db", project / "mlruns")
+
+
+def fake_run(registry: Registry, note: str, **changed: Any) -> str:
+    """A run like another one, without a model."""
+    run = registry.client.get_run(registry.runs[note])
+    tags = {"dataset": "digits", "model": "basic_ann", "dataset_digest": run.data.tags["dataset_digest"]}
+    made = registry.client.create_run("0", tags=tags | changed.get("tags", {})).info.run_id
+    registry.client.log_metric(made, "best_val_accuracy", changed.get("accuracy", 1.0))
+    if status := changed.get("status", "FINISHED"):
+        registry.client.set_terminated(made, status)
+    return str(made)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def flip(path: Path) -> None:
+    """A bit of a weight, which Keras itself would load."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.getinfo("model.weights.h5")
+    content[weights.header_offset + weights.compress_size // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {"truncated": truncate, "flipped": flip, "missing": Path.unlink}

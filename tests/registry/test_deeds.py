@@ -1,0 +1,117 @@
+"""Promotions and rollbacks that are killed between any two steps, or come at once, on SQLite and PostgreSQL."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.postgresql import PostgreSQL
+
+PROMOTION = ["challenger", "promotion"]
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """With a migrated database without runs, as a template."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    database = PostgreSQL(folder)
+    database.start()
+    command = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([sys.executable, "-c", command, database.make("empty")], check=True, capture_output=True, cwd=folder)
+    yield database
+    database.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> str:
+    if request.param == "sqlite":
+        shutil.copy(empty_database, tmp_path / "mlflow.db")
+        return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    database, name = request.getfixturevalue("postgresql"), f"mlflow_{uuid.uuid4().hex}"
+    server = ("-h", "127.0.0.1", "-p", str(database.port), "-U", "tuner")
+    database.run("createdb", *server, "--template", "empty", name)
+    return f"postgresql://tuner@127.0.0.1:{database.port}/{name}"
+
+
+def states(what: str, uri: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """What `tests.registry.deeds` has found in the end, of each registered model."""
+    command = [sys.executable, "-m", "tests.registry.deeds", uri, what]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def assert_whole(state: dict[str, Any]) -> None:
+    """One order without gaps, aliases as its end says, every deed written down, nothing left open."""
+    assert state["agreed"]
+    assert state["numbers"] == list(range(1, len(state["numbers"]) + 1))
+    assert state["aliases"]["champion"] == state["champions"][-1]
+    assert state["running"] == 0
+    assert state["models"] == len(state["versions"])
+    assert set(state["verdicts"]) <= {"promoted", "rolled back"}
+    before = None
+    for champion, previous in zip(state["champions"], state["previous"], strict=True):
+        if champion != before:
+            assert previous == before
+        before = champion
+
+
+@pytest.mark.parametrize(
+    ("what", "kinds", "aliases", "verdicts"),
+    [
+        ("first_promotion", PROMOTION, ("1", None), ["promoted"]),
+        ("second_promotion", [*PROMOTION, *PROMOTION], ("2", "1"), ["promoted"] * 2),
+        ("rollback", [*PROMOTION, *PROMOTION, "rollback"], ("1", "2"), ["promoted", "promoted", "rolled back"]),
+    ],
+)
+def test_killed_after_any_step_and_typed_again_it_completes(
+    what: str, kinds: list[str], aliases: tuple[str, str | None], verdicts: list[str], uri: str, tmp_path: Path
+) -> None:
+    found = states(what, uri, tmp_path)
+    assert len(found) > (10 if what == "rollback" else 25)  # so many steps
+    for state in found.values():
+        assert_whole(state)
+        assert state["kinds"] == kinds
+        assert state["verdicts"] == verdicts
+        assert state["aliases"] == dict(zip(("champion", "previous"), aliases, strict=True)) | {"challenger": None}
+        assert len(state["versions"]) == kinds.count("promotion")
+        assert state["champion_verdict"] == "promoted"
+        assert all(state["compared"][: kinds.count("promotion")])
+
+
+@pytest.mark.parametrize("what", ["at_once", "storm"])
+def test_six_promotions_at_once_have_one_order(what: str, uri: str, tmp_path: Path) -> None:
+    """The storm kills them, too, at any step, and starts them again."""
+    [state] = states(what, uri, tmp_path).values()
+    assert_whole(state)
+    best = json.loads((tmp_path / "candidates.json").read_text())[-1]
+    assert state["champion_run"] == best["run_id"]
+    assert len(state["versions"]) == 6
+    assert state["champion_verdict"] == "promoted"
+    assert all(state["compared"])
+
+
+def test_six_promotions_of_one_model_make_one_version(uri: str, tmp_path: Path) -> None:
+    [state] = states("one_version", uri, tmp_path).values()
+    assert_whole(state)
+    assert len(state["versions"]) == 1
+    assert state["kinds"].count("promotion") == 1
+
+
+def test_a_model_registered_by_hand_gets_one_history(uri: str, tmp_path: Path) -> None:
+    [state] = states("by_hand", uri, tmp_path).values()
+    assert state["histories"] == 1
+    assert state["kinds"][0] == "moved by hand"
+    assert_whole(state)
+    assert len(state["versions"]) == 4
+    assert state["aliases"]["champion"] == state["champions"][-1] != "1"

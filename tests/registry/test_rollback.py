@@ -1,0 +1,77 @@
+"""Back to another version; aliases moved by hand; the history."""
+
+import shutil
+
+import pytest
+
+from imagelab.errors import RegistryError, SettingsError
+from tests.registry.conftest import DAMAGES, NAME, Registry
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_rollback_to_damaged_files_is_refused_before_an_alias_moves(registry: Registry, damage: str) -> None:
+    registry.promote("weak")
+    registry.promote("strong")
+    DAMAGES[damage](registry.network("weak"))
+    for settings in ({}, {"to_version": 1}):
+        with pytest.raises(RegistryError, match=f"models:/{NAME}/1: its files are damaged"):
+            registry.roll_back(**settings)
+    assert registry.aliases == {"champion": 2, "previous": 1}
+    shutil.rmtree(registry.network("strong").parents[1])
+    with pytest.raises(RegistryError, match=f"models:/{NAME}/2: its files "):
+        registry.promote("other")
+    assert registry.aliases["champion"] == 2
+
+
+def test_rollbacks_swap_and_go_to_any_version(registry: Registry) -> None:
+    registry.promote("weak")
+    with pytest.raises(SettingsError, match="no previous champion to go back to.*to_version=N"):
+        registry.roll_back()
+    assert not registry.client.search_runs(["0"], "tags.phase = 'rollback'")
+    registry.promote("strong")
+    assert "version 1 is champion again, version 2 is previous" in registry.roll_back()
+    assert registry.aliases == {"champion": 1, "previous": 2}
+    assert registry.deed("rollback").data.tags["verdict"] == "rolled back"
+    assert registry.client.get_model_version(NAME, "1").tags["rollback_run"] == registry.deed("rollback").info.run_id
+    registry.roll_back()
+    assert registry.aliases == {"champion": 2, "previous": 1}
+    registry.promote("other", min_improvement=-1, significance=0)
+    registry.roll_back(to_version=1)
+    assert registry.aliases == {"champion": 1, "previous": 3}
+    assert "already; nothing changed" in registry.roll_back(to_version=1)
+    with pytest.raises(SettingsError, match="to_version=9: .*has no such version"):
+        registry.roll_back(to_version=9)
+    history = registry.promote(history=True).splitlines()
+    kinds = [line.split("UTC  ")[1].split(":")[0] for line in history[:-1]]
+    once = ["challenger", "promotion"]
+    assert kinds == [*once, *once, "rollback", "rollback", *once, "rollback"]
+    assert [line[:4] for line in history[:-1]] == [f"{number:04d}" for number in range(1, 10)]
+    assert history[-1] == f"{NAME}: champion 1, previous 3, challenger -"
+
+
+def test_an_alias_moved_by_hand_is_honoured_and_written_down(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.promote("weak")
+    registry.promote("strong")
+    registry.client.set_registered_model_alias(NAME, "champion", "1")
+    history = registry.promote(history=True)
+    assert "moved by hand: champion 1, previous 1" in history
+    assert "moved by hand" in capsys.readouterr().err
+    registry.promote("strong")
+    assert registry.aliases == {"champion": 2, "previous": 1}
+    registry.client.delete_model_version(NAME, "1")
+    assert "champion 2, previous -" in registry.promote(history=True)
+    registry.promote("weak", min_improvement=-1, significance=0)
+    assert registry.aliases == {"champion": 3, "previous": 2}
+
+
+def test_a_history_that_was_deleted_can_be_restored(registry: Registry) -> None:
+    registry.promote("weak")
+    run_id = registry.client.get_registered_model(NAME).tags["history_run"]
+    registry.client.delete_run(run_id)
+    with pytest.raises(RegistryError, match=f"mlflow runs restore --run-id {run_id}"):
+        registry.promote("strong")
+    registry.client.restore_run(run_id)
+    registry.promote("strong")
+    assert registry.aliases == {"champion": 2, "previous": 1}
