@@ -45,11 +45,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
         database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
     project = Project(folder)
     for number, word in enumerate(("first", "second", "damaged", "spoilt"), 1):
-        levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
-        if word == "damaged":
-            [model] = project.client.search_logged_models(["0"], "name = 'model'", max_results=1)
-            next(Path(model.artifact_location).rglob("model.keras")).write_bytes(b"this is no network")
-        assert str(number) == project.client.get_latest_versions("digits-basic_cnn")[0].version
+        version = levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
+        assert version == str(number)
+    model_id = project.client.get_model_version("digits-basic_cnn", "3").source.removeprefix("models:/")
+    [network] = Path(project.client.get_logged_model(model_id).artifact_location).rglob("model.keras")
+    network.write_bytes(b"this is no network")
     project.client.set_registered_model_alias("digits-basic_cnn", "champion", "1")
     project.client.set_registered_model_alias("digits-basic_cnn", "broken", "3")
     yield project
