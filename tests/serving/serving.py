@@ -28,7 +28,8 @@ class Serving:
         words = [f"--{setting}" for setting in (*MODEL, f"port={self.port}", "poll_seconds=0.2", *settings)]
         self.process = project.start(*(command or (sys.executable, "-m", "entrypoints.serve", *words)), **environment)
         self.said: list[str] = []
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
 
     def listen(self) -> None:
         self.said.extend(iter(self.process.stderr.readline, ""))

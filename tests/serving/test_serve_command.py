@@ -207,7 +207,8 @@ def test_a_broken_model_is_one_line_whatever_the_workers(shop: Project) -> None:
     alone, together = Serving(shop, "alias=broken"), Serving(shop, "alias=broken", "workers=2")
     for serving in (alone, together):
         assert serving.process.wait(120) == 1
-        wait_until(lambda serving=serving: len(serving.said) == 2, 10)
+        serving.listener.join(10)
+        assert len(serving.said) == 2, serving.said
         assert serving.said[0].startswith("loading version 3 of digits-basic_cnn (broken)")
         assert serving.said[1].startswith("serve: version 3 of digits-basic_cnn cannot be loaded (")
 

@@ -1,5 +1,6 @@
 """Runs the web application until it is told to stop."""
 
+import logging
 import os
 import shlex
 import socket
@@ -17,7 +18,7 @@ from imagelab.settings import ServeSettings
 from imagelab.tracking import leave_wrapper, use_tracking_store
 
 LONGEST_STOP = 30  # seconds that requests under way may take after Ctrl-C
-LONGEST_START = 60  # seconds in which a worker may be too busy to answer its supervisor: TensorFlow loads slowly
+LONGEST_START = 10  # seconds in which a worker may be too busy to answer its supervisor: TensorFlow loads slowly
 MOST_CONNECTIONS = 1000  # more are answered with status 503
 
 
@@ -48,6 +49,8 @@ def run(settings: ServeSettings, version: Version) -> None:
 
     os.environ["IMAGELAB_SERVE"] = settings.model_dump_json()
     threading.Thread(target=announce, args=(settings, version), daemon=True).start()
+    # Why a worker failed to start is said once, at the end.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "failed to start" not in str(record.msg))
     uvicorn.run(
         "imagelab.serving.application:create",
         factory=True,
