@@ -23,6 +23,10 @@ start_keras()
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
+CHROMIUM = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,4000"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +247,19 @@ def absent(what: str) -> NoReturn:
     if os.environ.get("IMAGELAB_REQUIRE_REAL_DATA"):
         pytest.fail(f"{what}, and this machine is said to have it")
     pytest.skip(what)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    from selenium import webdriver
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail("this test needs Debian's packages chromium and chromium-driver (.ci/run installs them)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*CHROMIUM, f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
