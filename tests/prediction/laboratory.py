@@ -50,10 +50,10 @@ def predict(images: Path, output: Path, *settings: str) -> str:
     return session.predict(parse(PredictSettings, "predict", [*MODEL, *flags]))
 
 
-def start(lab: Project, images: Path, output: Path, *settings: str) -> Any:
+def start(lab: Project, images: Path, output: Path, *settings: str, **environment: str) -> Any:
     """The command, in a process of its own."""
     flags = [f"--images={images}", f"--output={output}", *(f"--{setting}" for setting in settings)]
-    return lab.start(sys.executable, "-m", "entrypoints.predict", *MODEL, *flags)
+    return lab.start(sys.executable, "-m", "entrypoints.predict", *MODEL, *flags, **environment)
 
 
 def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:

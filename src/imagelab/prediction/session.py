@@ -17,7 +17,7 @@ from imagelab.prediction.manifest import Manifest, begin, facts_of, is_asked_aga
 from imagelab.prediction.opening import open_source
 from imagelab.prediction.parts import Parts, being_written
 from imagelab.prediction.progress import PredictionProgress
-from imagelab.prediction.registered import Registered, describe, version_behind
+from imagelab.prediction.registered import Registered, aliases_of, describe, version_behind
 from imagelab.settings import PredictSettings
 from imagelab.tracking import note_in_wrapper, reason_of, use_tracking_store
 
@@ -70,13 +70,12 @@ def refuse_to_replace(settings: PredictSettings) -> None:
 def find_registered(client: "Client", settings: PredictSettings, begun: Manifest | None) -> Registered:
     """The version that answers: the one with which the same command was begun, whatever the alias names now."""
     name = settings.registered_model
-    version = str(settings.version or version_behind(client, name, settings.alias))
-    if begun and is_asked_again(begun, settings) and begun["version"] != version:
-        say(
-            f"going on with version {begun['version']}, with which this was begun; {settings.alias} is now version "
-            f"{version} (to begin anew with it, delete {Parts(settings.output).folder})"
-        )
+    if begun and is_asked_again(begun, settings):
         version = begun["version"]
+        if not settings.version:
+            say_if_moved(client, settings, version)
+    else:
+        version = str(settings.version or version_behind(client, name, settings.alias))
     registered = describe(client, name, version)
     if settings.engine == "spark" and not registered.can_report:
         raise SettingsError(
@@ -86,6 +85,15 @@ def find_registered(client: "Client", settings: PredictSettings, begun: Manifest
     if settings.top_k is not None and settings.top_k > registered.classes:
         raise SettingsError(f"top_k={settings.top_k}: {registered.title} knows {registered.classes} classes")
     return registered
+
+
+def say_if_moved(client: "Client", settings: PredictSettings, version: str) -> None:
+    now = aliases_of(client, settings.registered_model).get(settings.alias)
+    if now != version:
+        say(
+            f"going on with version {version}, with which this was begun; {settings.alias} is now "
+            f"{f'version {now}' if now else 'gone'} (to begin anew, delete {Parts(settings.output).folder})"
+        )
 
 
 def work(job: Job, settings: PredictSettings, registered: Registered) -> tuple[int, float]:
@@ -155,8 +163,9 @@ def conclusion(parts: Parts, count: int, unreadable: int, images: int, seconds: 
     if unreadable == count:
         raise PredictionError(f"none of the {count:,} images could be read; {parts.unreadable} says why")
     failed = f", {unreadable:,} unreadable (listed in {parts.unreadable})" if unreadable else ""
+    now = "" if images == count else f", {images:,} of them now"
     look = f"import pandas; print(pandas.read_parquet({str(parts.output)!r}))"
     return (
-        f"{count:,} images{failed}, {images:,} of them now in {seconds:.1f} s ({images / seconds:,.0f} images/s): "
-        f"{parts.output}\nlook at it: python -c {shlex.quote(look)}"
+        f"{count:,} images{failed}{now}, in {seconds:.1f} s ({images / seconds:,.0f} images/s): {parts.output}\n"
+        f"look at it: python -c {shlex.quote(look)}"
     )

@@ -73,7 +73,10 @@ class Source:
         """The columns of the output that say which image a row is about."""
         if self.folder:
             return self.others
-        renamed = [other.with_name(f"input_{other.name}") if other.name in OURS else other for other in self.others]
+        names = list(OURS)
+        for other in self.others:
+            names.append(free_name(other.name, names))
+        renamed = [other.with_name(name) for other, name in zip(self.others, names[len(OURS) :], strict=True)]
         return pa.schema([pa.field("row", pa.int64()), *renamed])
 
     def rows_at_once(self, batch_size: int) -> int:
@@ -170,6 +173,12 @@ def read_content(content: Content) -> bytes | str:
         return content.read_bytes()
     except OSError as error:
         raise UnreadableError(f"the file cannot be read ({error.strerror})") from None
+
+
+def free_name(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name = f"input_{name}"
+    return name
 
 
 def first_line(error: BaseException) -> str:

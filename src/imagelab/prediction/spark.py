@@ -87,6 +87,11 @@ def predict_on_spark(
         troubles = [row.trouble for row in kept.result() if row.trouble]
     if troubles:
         raise job.parts.trouble(troubles[0])
+    if lost := job.missing():
+        raise PredictionError(
+            f"Spark has finished, but {len(lost):,} shards are not in {job.parts.folder}: every machine of the cluster "
+            "must have that folder, and that of the images, under the same path"
+        )
 
 
 def plan(job: Job, numbers: Sequence[int], model: Path, spark: Any) -> Any:
@@ -136,6 +141,9 @@ def spark_session(job: Job, master: str | None) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     conf = SparkConf().setAll(list(configuration(job, master).items()))
+    if is_here(master):  # on a cluster it may lie elsewhere
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not read from spark.pyspark.python in this way
     with job.parts.spark_log.open("ab") as log:
         # In a session of its own, so that Ctrl-C is for this process alone.
         gateway = launch_gateway(conf, {"stdout": log, "stderr": log, "start_new_session": True})
@@ -146,8 +154,9 @@ def spark_session(job: Job, master: str | None) -> Iterator[Any]:
         yield SparkSession(context)
         context.stop()
     finally:
-        gateway.proc.kill()
+        gateway.proc.kill()  # stopping would wait for the tasks
         gateway.proc.wait()
+        SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None  # for another session
 
 
 def configuration(job: Job, master: str | None) -> dict[str, str]:
@@ -162,15 +171,17 @@ def configuration(job: Job, master: str | None) -> dict[str, str]:
     return {
         "spark.app.name": "imagelab predict",
         "spark.master": master or f"local[{tasks_here()}]",
-        "spark.pyspark.python": sys.executable,
-        "spark.pyspark.driver.python": sys.executable,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(job.source.rows_at_once(job.batch_size)),
         **{f"spark.executorEnv.{name}": value for name, value in environment.items()},
-        **(here if master is None or master.startswith("local") else {}),
+        **(here if is_here(master) else {}),
     }
+
+
+def is_here(master: str | None) -> bool:
+    return master is None or master.startswith("local")
 
 
 def tasks_here() -> int:
