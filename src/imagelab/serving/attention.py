@@ -68,7 +68,8 @@ def split_graph(network: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """The picture, uint8 (SIDE, SIDE, 3), with the heat over it in red."""
-    shown = np.asarray(Image.fromarray(image.repeat(3, axis=2) if image.shape[2] == 1 else image).resize((SIDE, SIDE)))
+    coloured = Image.fromarray(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
+    shown = np.asarray(coloured.resize((SIDE, SIDE), Image.Resampling.NEAREST))
     large = Image.fromarray(heat.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     share = OPACITY * np.clip(np.asarray(large), 0, 1)[..., None]
     return np.round((1 - share) * shown + share * HOT).astype(np.uint8)
