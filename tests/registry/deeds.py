@@ -28,6 +28,7 @@ from imagelab.tracking import audited_run, use_tracking_store
 
 KILLED = 9
 REFUSED = 1
+FIRST_STEPS, MOST_STEPS = 14, 60
 READS = ("get_", "search_", "list_")  # dying after one is dying before it
 
 
@@ -120,10 +121,11 @@ def type_again(deed: str, name: str, *arguments: Candidate) -> None:
 
 
 def ended(name: str) -> bool:
+    """Whether the newest rollback has done everything but say so."""
     client = use_tracking_store()
     log = open_registered_model(client, name).history.read()
-    newest = log.event(log.number)
-    return newest.kind == "rollback" and client.get_run(newest.by["run_id"]).info.status == "FINISHED"
+    newest = client.search_runs(["0"], "tags.phase = 'rollback'", max_results=1)[0].info
+    return newest.status == "FINISHED" and newest.run_id == log.event(log.number).by["run_id"]
 
 
 def state(name: str) -> dict[str, Any]:
@@ -159,44 +161,48 @@ def tell(names: list[str]) -> None:
     print(json.dumps({name: state(name) for name in names}), flush=True)
 
 
-def killed(prepare: Callable[[str], tuple[Callable[..., None], Any]]) -> None:
-    """Kill a deed after its first, second, third ... change until it survives; start each again; tell all states."""
-    names = []
-    for last in range(1, 200):
-        names.append(f"model-{last}")
-        code = end(start(killed_once, prepare, names[-1], last))
-        assert code in (0, KILLED), code
-        if code == 0:
-            break
-        deed, arguments = json.loads(Path(f"{names[-1]}.json").read_text())
-        assert end(start(type_again, deed, names[-1], *(Candidate(**part) for part in arguments))) == 0
+def killed_once(last: int, name: str, deed: str, *arguments: Candidate) -> bool:
+    """Kill a deed after its change number `last` and type it again; whether it lived long enough to be killed."""
+    code = end(start(globals()[deed], name, *arguments, last))
+    assert code in (0, KILLED), code
+    if code == KILLED:
+        assert end(start(type_again, deed, name, *arguments)) == 0
+    return code == KILLED
+
+
+def first_promotion() -> None:
+    """Of a registered model that is not there yet; what follows is as in any other promotion."""
+    file, names = Path("candidates.json"), [f"model-{last}" for last in range(1, FIRST_STEPS + 1)]
+    assert end(start(candidates, file, 1)) == 0
+    for last, name in enumerate(names, 1):
+        assert killed_once(last, name, "promote", *candidates(file, 1))
     end(start(tell, names))
 
 
-def killed_once(prepare: Any, name: str, last: int) -> None:
-    deed, arguments = prepare(name)
-    Path(f"{name}.json").write_text(json.dumps([deed.__name__, [vars(part) for part in arguments]]))
-    deed(name, *arguments, last=last)
+def promotion() -> None:
+    """One better run after the other, each killed a step later than the one before."""
+    file, last = Path("candidates.json"), 1
+    assert end(start(candidates, file, MOST_STEPS)) == 0
+    first, *better = candidates(file, MOST_STEPS)
+    assert end(start(promote, "model", first)) == 0
+    while killed_once(last, "model", "promote", better[last]):
+        last += 1
+    end(start(tell, ["model"]))
 
 
-def second_promotion(name: str) -> tuple[Any, list[Candidate]]:
-    promote(name, make_run(0.5))
-    return promote, [make_run(0.6)]
-
-
-def first_promotion(name: str) -> tuple[Any, list[Candidate]]:
-    return promote, [make_run(0.6)]
-
-
-def rollback_of_second(name: str) -> tuple[Any, list[Candidate]]:
-    promote(name, make_run(0.5))
-    promote(name, make_run(0.6))
-    return roll_back, []
+def rollback() -> None:
+    file, last = Path("candidates.json"), 1
+    assert end(start(candidates, file, 2)) == 0
+    for candidate in candidates(file, 2):
+        assert end(start(promote, "model", candidate)) == 0
+    while killed_once(last, "model", "roll_back"):
+        last += 1
+    end(start(tell, ["model"]))
 
 
 def candidates(path: Path, number: int) -> list[Candidate]:
     if not path.exists():
-        path.write_text(json.dumps([vars(make_run(0.5 + i / 100)) for i in range(number)]))
+        path.write_text(json.dumps([vars(make_run(0.5 + i / 1000)) for i in range(number)]))
     return [Candidate(**part) for part in json.loads(path.read_text())]
 
 
@@ -246,9 +252,9 @@ def by_hand() -> None:
 
 
 WORK: dict[str, Callable[[], None]] = {
-    "first_promotion": lambda: killed(first_promotion),
-    "second_promotion": lambda: killed(second_promotion),
-    "rollback": lambda: killed(rollback_of_second),
+    "first_promotion": first_promotion,
+    "promotion": promotion,
+    "rollback": rollback,
     "at_once": at_once,
     "storm": lambda: at_once(deadly=True),
     "one_version": one_version,

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -51,8 +52,11 @@ class Audit:
         ask(self.client.log_batch, self.run_id, params=params)
 
     def log_metrics(self, values: Mapping[str, float]) -> None:
-        for key, value in values.items():
-            ask(self.client.log_metric, self.run_id, key, value)
+        from mlflow.entities import Metric
+
+        now = round(time.time() * 1000)
+        metrics = [Metric(key, value, now, 0) for key, value in values.items()]
+        ask(self.client.log_batch, self.run_id, metrics=metrics)
 
     def log_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.log_text(name, json.dumps(content, indent=2))
