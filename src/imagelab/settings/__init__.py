@@ -3,6 +3,7 @@
 from imagelab.settings.parsing import parse, validate
 from imagelab.settings.predict import PredictSettings
 from imagelab.settings.promote import PromoteSettings, RollbackSettings
+from imagelab.settings.serve import ServeSettings
 from imagelab.settings.train import TrainSettings
 from imagelab.settings.tune import TuneSettings
 
@@ -10,6 +11,7 @@ __all__ = [
     "PredictSettings",
     "PromoteSettings",
     "RollbackSettings",
+    "ServeSettings",
     "TrainSettings",
     "TuneSettings",
     "parse",
