@@ -30,12 +30,11 @@ from imagelab.tracking.nested import (
     end_nested,
     end_orphans,
     find_refit,
-    insist,
     join_parent,
     open_child,
     open_children,
 )
-from imagelab.tracking.requests import ask, code_of, is_missing, pages
+from imagelab.tracking.requests import ask, code_of, insist, is_missing, pages
 from imagelab.tracking.resuming import is_alive_here, this_process, unattended_runs, was_here_and_died
 from imagelab.tracking.run import RESUME, Run
 from imagelab.tracking.store import (

@@ -5,17 +5,17 @@ trial, and a run that is left open is ended by whoever sees that its trial is ov
 """
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking.afterwards import leave_wrapper
 from imagelab.tracking.ending import log_end, settle
 from imagelab.tracking.lifecycle import experiment_id
+from imagelab.tracking.requests import insist
 from imagelab.tracking.resuming import lock_run, mark_killed, this_process, try_lock, was_here_and_died
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import may_pass, reason_of, runs_folder
@@ -23,21 +23,7 @@ from imagelab.tracking.store import may_pass, reason_of, runs_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ResultT = TypeVar("ResultT")
 PARENT = "mlflow.parentRunId"
-
-
-def insist(call: Callable[[], ResultT], patience: float) -> ResultT:
-    """The result of a request to the store; one that is away is asked again for `patience` seconds."""
-    deadline, pause = time.monotonic() + patience, 0.25
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not may_pass(error) or time.monotonic() > deadline:
-                raise TrackingError(f"the tracking store did not take a request ({reason_of(error)})") from error
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
 
 
 def create_parent(client: "MlflowClient", study: str) -> str:

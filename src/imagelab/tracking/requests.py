@@ -1,15 +1,29 @@
 """Requests to the store, asked again for a while where it is busy or away."""
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 from imagelab.errors import TrackingError
-from imagelab.tracking.nested import insist
+from imagelab.tracking.store import may_pass, reason_of
 
 ResultT = TypeVar("ResultT")
 PATIENCE = 20.0  # seconds; SQLite says "locked" at once where two transactions that have read want to write
 RACES = 10
+
+
+def insist(call: Callable[[], ResultT], patience: float) -> ResultT:
+    """The result of a request to the store; one that is away is asked again for `patience` seconds."""
+    deadline, pause = time.monotonic() + patience, 0.25
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not may_pass(error) or time.monotonic() > deadline:
+                raise TrackingError(f"the tracking store did not take a request ({reason_of(error)})") from error
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
 
 def ask(method: Callable[..., ResultT], *arguments: Any, **options: Any) -> ResultT:
