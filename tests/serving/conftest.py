@@ -30,11 +30,11 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return levels.load(levels.save(tmp_path_factory.mktemp("grey"), levels.GREY, 10))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
     """A project whose registry has digits-basic_cnn: version 1 answers `first`, 2 `second`, 3 is damaged, 4 spoilt.
 
-    The champion is version 1; `broken` names version 3.
+    The champion is version 1; `broken` names version 3. Every module leaves it so.
     """
     folder = tmp_path_factory.mktemp("shop") / "project"
     folder.mkdir()

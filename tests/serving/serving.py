@@ -28,6 +28,7 @@ class Serving:
         words = [f"--{setting}" for setting in (*MODEL, f"port={self.port}", "poll_seconds=0.2", *settings)]
         self.process = project.start(*(command or (sys.executable, "-m", "entrypoints.serve", *words)), **environment)
         self.said: list[str] = []
+        self.version = "1"  # that should answer
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 

@@ -35,9 +35,11 @@ def serving(shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     version = levels.register(shop.client, shop.folder / "hostile", "digits-basic_cnn", HOSTILE)
     shop.client.set_registered_model_alias("digits-basic_cnn", "hostile", version)
     serving = Serving(shop, "alias=hostile", f"token_file={token}")
+    serving.version = version
     serving.wait("ask it:")
     yield serving
     serving.stop()
+    shop.client.delete_registered_model_alias("digits-basic_cnn", "hostile")
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def answered(page: Any, level: int) -> None:
     wait_until(lambda: f"{HOSTILE} {level}, " in message(page), 30)
 
 
-def test_dropped_pasted_and_chosen(page: Any, tmp_path: Path) -> None:
+def test_dropped_pasted_and_chosen(page: Any, serving: Serving, tmp_path: Path) -> None:
     give(page, "drop", plain(255))
     answered(page, 9)
     give(page, "paste", plain(0))
@@ -91,8 +93,8 @@ def test_dropped_pasted_and_chosen(page: Any, tmp_path: Path) -> None:
     assert picture[20, 20, 2] > 250  # white
     assert np.abs(looked_at - picture).max() > 50  # red, where it looked
     assert np.abs(looked_at - picture)[:100, :100].max() > np.abs(looked_at - picture)[124:, 124:].max()
-    assert "answered by version 5" in message(page)
-    wait_until(lambda: "version 5 (hostile)" in page.find_element("id", "title").text)
+    assert f"answered by version {serving.version}" in message(page)
+    wait_until(lambda: f"version {serving.version} (hostile)" in page.find_element("id", "title").text)
     assert page.title == "imagelab"  # the names of classes are text, never a page of their own
     assert not page.find_elements("css selector", "#top img, #message img, #answer img")
 
