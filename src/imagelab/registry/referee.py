@@ -8,6 +8,7 @@ import numpy as np
 from imagelab.data import load_dataset
 from imagelab.data.dataset import Dataset, Split, split_validation
 from imagelab.errors import DataError, RegistryError
+from imagelab.quiet import start_keras
 from imagelab.registry.artifacts import fetched, let_it_answer, load_network, megabytes
 from imagelab.registry.report import ROLL_BACK
 from imagelab.registry.scoring import Comparison, Entrant, compare_entrants, compiled
@@ -52,6 +53,7 @@ class Referee:
 
     def data(self) -> Dataset:
         if self.dataset is None:
+            start_keras()  # loaders import Keras
             self.dataset = load_dataset(self.dataset_name, self.data_dir)
         return self.dataset
 
