@@ -26,7 +26,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, PORT = "digits-basic_cnn", 5077
-CLIENTS, MOVE_EVERY = 8, 15.0  # seconds
+CLIENTS, MOVE_EVERY = 8, 60.0  # seconds
 STEEPEST = 1.0  # MiB a minute
 JSON = {"Content-Type": "application/json"}
 
@@ -69,8 +69,8 @@ def register(folder: Path) -> Any:
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     start_keras()
     client = use_tracking_store()
-    mlflow.set_experiment("endurance")
-    experiment = client.get_experiment_by_name("endurance").experiment_id
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.create_experiment("endurance")
     client.create_registered_model(NAME)
     np.save(folder / "example.npy", np.zeros((1, 8, 8, 1), np.uint8))
     names = {"class_names": list("0123456789"), "superclass_of": []}
@@ -113,16 +113,15 @@ class Load:
 
 
 def measure(client: Any, server: psutil.Process, load: Load, minutes: float) -> list[float]:
-    """MiB of the server at the end of each half minute; the alias moves meanwhile."""
-    memory, moves, started = [], 0, time.monotonic()
-    while time.monotonic() - started < 60 * minutes:
-        time.sleep(MOVE_EVERY)
-        moves += 1
-        client.set_registered_model_alias(NAME, "champion", str(1 + moves % 2))
-        if moves % 2 == 0:
-            memory.append(server.memory_info().rss / 2**20)
-            passed = (time.monotonic() - started) / 60
-            print(f"{passed:5.1f} min  {memory[-1]:7.1f} MiB  {sum(load.count):8,d} requests  {len(load.wrong)} wrong")
+    """MiB of the server at the end of each minute; then the alias moves."""
+    memory: list[float] = []
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < 60 * minutes:
+        time.sleep(min(MOVE_EVERY, 60 * minutes - passed))
+        memory.append(server.memory_info().rss / 2**20)
+        minute = f"{len(memory) * MOVE_EVERY / 60:5.1f} min"
+        print(f"{minute}  {memory[-1]:7.1f} MiB  {sum(load.count):8,d} requests  {len(load.wrong)} wrong", flush=True)
+        client.set_registered_model_alias(NAME, "champion", str(1 + len(memory) % 2))
     return memory
 
 
@@ -147,7 +146,7 @@ def main() -> int:
             server.terminate()
         code = server.wait(60)
     settled = memory[len(memory) // 3 :]
-    slope = float(2 * np.polyfit(range(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
+    slope = float(np.polyfit(range(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
     print(f"{sum(load.count):,} requests, {len(load.wrong)} wrong, exit code {code}")
     print(f"memory {settled[0]:.0f} to {settled[-1]:.0f} MiB in the last two thirds: {slope:+.2f} MiB a minute")
     print("\n".join(sorted(set(load.wrong))[:10]))

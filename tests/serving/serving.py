@@ -54,6 +54,9 @@ class Serving:
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(f"{self.address}{path}", timeout=60, **options)
 
+    def wait_for_trouble(self, words: str) -> None:
+        wait_until(lambda: words in (self.get("/version").json()["trouble"] or ""))
+
     def word(self) -> str:
         """The class names' first word, which tells the version."""
         return str(self.ask().json()["predictions"][0]["label"].split()[0])
@@ -92,6 +95,9 @@ class Clients:
 
     def answered(self, word: str) -> int:
         return sum(each[2] == word for each in [*self.seen])
+
+    def wait(self, word: str, number: int) -> None:
+        wait_until(lambda: self.answered(word) > number, 30)
 
     def stop(self) -> None:
         self.over.set()

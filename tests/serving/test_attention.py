@@ -1,5 +1,7 @@
 """Grad-CAM: where a network looks is where the heat is, for every kind of network that there is here."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ def test_the_heat_is_where_the_network_looks(row: int, column: int) -> None:
     image = np.zeros((8, 8, 1), np.uint8)
     image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 255
     heat = Attention(corner_network(row, column)).heat(image)
+    assert heat is not None
     assert heat.shape == (4, 4)
     inside = heat[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
     assert inside.min() == pytest.approx(1)
@@ -48,9 +51,12 @@ def test_the_heat_is_where_the_network_looks(row: int, column: int) -> None:
         ("mobilenet_v2", (28, 28, 1), {**BACKBONE, "image_size": 64}),
     ],
 )
-def test_every_network_with_feature_maps_can_be_explained(name: str, shape: tuple[int, ...], settings: dict) -> None:
+def test_every_network_with_feature_maps_can_be_explained(
+    name: str, shape: tuple[int, ...], settings: dict[str, Any]
+) -> None:
     network = build_model(name, shape, 100, **settings)
     heat = Attention(network).heat(RNG.integers(0, 255, shape, dtype=np.uint8))
+    assert heat is not None
     assert heat.ndim == 2
     assert 0 <= heat.min() <= heat.max() <= 1
 

@@ -1,7 +1,7 @@
 """Requests computed together: whose answer is whose, and what happens at the end."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ class Gate:
     """A computation (the mean of each image) that can be held up, and remembers the sizes of its batches."""
 
     def __init__(self) -> None:
-        self.open, self.entered, self.sizes = threading.Event(), threading.Event(), []
+        self.open, self.entered, self.sizes = threading.Event(), threading.Event(), list[int]()
         self.open.set()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def images(*values: int) -> np.ndarray:
     return np.stack([np.full((2, 2, 1), value, np.uint8) for value in values])
 
 
-def hold(gate: Gate, batcher: Batcher, pool: ThreadPoolExecutor, *jobs: np.ndarray) -> list[object]:
+def hold(gate: Gate, batcher: Batcher, pool: ThreadPoolExecutor, *jobs: np.ndarray) -> "list[Future[np.ndarray]]":
     """The answers to come of jobs that have all arrived while the first one was computed."""
     gate.open.clear()
     first = pool.submit(batcher, jobs[0])

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -65,7 +66,8 @@ def test_the_page_may_load_nothing_from_elsewhere(serving: Serving) -> None:
 def test_explanations(serving: Serving) -> None:
     found = serving.ask({"image": text_of(plain(200))}, "/explain").json()
     assert (found["label"], found["version"], len(found["top"])) == ("first 7", "1", 5)
-    for body in ({}, [], {"image": None}, {"image": "cat.png"}, {"image": [[1, 2], [3]]}, "x", {"image": {"a": 1}}):
+    bad: list[Any] = [{}, [], "x", {"image": None}, {"image": "cat.png"}, {"image": [[1, 2], [3]]}, {"image": {"a": 1}}]
+    for body in bad:
         assert serving.ask(body, "/explain").status_code == 400
 
 
@@ -109,7 +111,7 @@ def test_the_alias_moves_under_load(serving: Serving, shop: Project) -> None:
             wait_until(lambda: clients.seen)
             point(shop, version)
             moved = time.monotonic()
-            wait_until(lambda word=word, before=before: clients.answered(word) > before + 20, 30)
+            clients.wait(word, before + 20)
             assert time.monotonic() - moved < 10
     finally:
         clients.stop()
@@ -124,12 +126,12 @@ def test_the_alias_moves_under_load(serving: Serving, shop: Project) -> None:
 def test_a_damaged_version_leaves_the_old_one_answering(serving: Serving, shop: Project) -> None:
     for version, reason in ((3, "version 3 of digits-basic_cnn cannot be loaded"), (4, "does not answer with prob")):
         point(shop, version)
-        wait_until(lambda reason=reason: reason in (serving.get("/version").json()["trouble"] or ""))
+        serving.wait_for_trouble(reason)
         assert serving.word() == "first"
         assert serving.get("/health").status_code == 200
     assert len([line for line in serving.said if "version 3" in line]) == 1
     shop.client.delete_registered_model_alias(NAME, "champion")
-    wait_until(lambda: "is not in the registry" in (serving.get("/version").json()["trouble"] or ""))
+    serving.wait_for_trouble("is not in the registry")
     assert serving.word() == "first"
     point(shop, 1)
     wait_until(lambda: serving.get("/version").json()["trouble"] is None)
@@ -277,7 +279,7 @@ def test_the_registry_goes_away_and_comes_back(server: Server, project: Project)
     serving = Serving(project, MLFLOW_TRACKING_URI=server.uri)
     serving.wait("ask it:")
     server.kill()
-    wait_until(lambda: "the registry does not answer" in (serving.get("/version").json()["trouble"] or ""))
+    serving.wait_for_trouble("the registry does not answer")
     assert serving.word() == "first"
     assert serving.get("/health").status_code == 200
     server.start()

@@ -341,17 +341,16 @@ def test_bodies(colour: Loaded, name: str) -> None:
     check(colour, *BODIES[name])
 
 
+NO_TOP_K: list[Any] = [0, -1, 101, 10**30, 1.5, 3.0, True, False, "3", "", [], {}, [3], float("nan"), float("inf")]
+NO_PARAMS: list[Any] = [[], "a", 3, True, 1.5]
 PARAMS: dict[str, tuple[Any, int | str]] = {
     "none": ({}, 5),
     "null": (None, 5),
     "null top_k": ({"top_k": None}, 5),
     "one": ({"top_k": 1}, 1),
     "all": ({"top_k": 100}, 100),
-    **{
-        f"top_k {value!r}"[:20]: ({"top_k": value}, TOP_K)
-        for value in (0, -1, 101, 10**30, 1.5, 3.0, True, False, "3", "", [], {}, [3], float("nan"), float("inf"))
-    },
-    **{f"params {value!r}": (value, "params is a dictionary, such as {top_k: 3}") for value in ([], "a", 3, True, 1.5)},
+    **{f"top_k {value!r}"[:20]: ({"top_k": value}, TOP_K) for value in NO_TOP_K},
+    **{f"params {value!r}": (value, "params is a dictionary, such as {top_k: 3}") for value in NO_PARAMS},
     "another": ({"topk": 3}, "params knows top_k only, not 'topk'"),
     "a long one": ({"x" * 900: 3}, f"params knows top_k only, not {'x' * 30!r}"),
 }
