@@ -90,8 +90,8 @@ class Server:
         return response
 
     def is_stranger(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1")
-        return self.token is not None and not hmac.compare_digest(given, self.token.encode())
+        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
+        return self.token is not None and not hmac.compare_digest(given, f"Bearer {self.token}".encode())
 
     def turned_away(self, request: Request) -> Response:
         if self.is_stranger(request):

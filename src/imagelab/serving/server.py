@@ -84,8 +84,8 @@ def refuse_used_address(host: str, port: int) -> None:
 
 def announce(settings: ServeSettings, version: Version) -> None:
     """Say what to type next as soon as the server is healthy."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    address = f"http://{host}:{settings.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     while not is_healthy(address):
         time.sleep(0.2)
     header = ' -H "Content-Type: application/json"'
