@@ -30,7 +30,7 @@ class PredictSettings(BaseModel):
     alias: str = Field("champion", min_length=1, max_length=255, description="alias of the version that answers")
     version: int | None = Field(None, ge=1, description="version that answers; not given: the one behind the alias")
     top_k: int | None = Field(None, ge=1, description="likeliest classes to name in the column top; not given: 5")
-    batch_size: int = Field(256, ge=1, le=4096, description="images that go through the network at once")
+    batch_size: int = Field(128, ge=1, le=4096, description="images that go through the network at once")
     engine: Literal["local", "spark"] = Field("local", description="this process, or Apache Spark")
     workers: int | None = Field(
         None, ge=1, le=256, description="threads that decode images (engine=local); not given: one a core"
