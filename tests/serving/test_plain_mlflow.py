@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import ROOT, answers, free_port, wait_until
+from tests.conftest import ROOT, Project, answers, free_port, wait_until
 from tests.serving import levels
 from tests.serving.pictures import file_of, header_only, noise, plain, text_of
-from tests.serving.test_served_model import ARRAY, BRIGHT, PICTURE, WHITE, full
+from tests.serving.test_served_model import ARRAY, BRIGHT, PICTURE, full
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 OK: dict[str, Any] = {
@@ -90,14 +90,17 @@ def test_mlflow_models_serve_refuses(address: str, name: str) -> None:
     assert response.status_code == 400, response.text
 
 
-def test_mlflow_models_predict(colour_path: Path, tmp_path: Path, elsewhere: Path, environment: dict[str, str]) -> None:
+def test_mlflow_models_predict_by_alias(
+    shop: Project, tmp_path: Path, elsewhere: Path, environment: dict[str, str]
+) -> None:
     asked, answered = tmp_path / "asked.json", tmp_path / "answered.json"
     asked.write_text(json.dumps({"inputs": [PICTURE, text_of(plain(255))]}))
-    files = ["-i", str(asked), "-o", str(answered), "-t", "json"]
-    command = [MLFLOW, "models", "predict", "-m", str(colour_path), "--env-manager", "local", *files]
-    subprocess.run(command, cwd=elsewhere, env=environment, check=True, capture_output=True, timeout=120)
+    uri = ["-m", "models:/digits-basic_cnn@champion", "--env-manager", "local"]
+    command = [MLFLOW, "models", "predict", *uri, "-i", str(asked), "-o", str(answered), "-t", "json"]
+    env = {**environment, "MLFLOW_TRACKING_URI": shop.uri}
+    subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=120)
     rows = json.loads(answered.read_text())["predictions"]
-    assert [row["label"] for row in rows] == [f"level {BRIGHT}", f"level {WHITE}"]
+    assert [row["label"] for row in rows] == ["first 7", "first 9"]
 
 
 def test_load_model_needs_nothing_of_ours(colour_path: Path, elsewhere: Path, environment: dict[str, str]) -> None:
