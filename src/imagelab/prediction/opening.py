@@ -90,9 +90,7 @@ def kind_of_images(schema: pa.Schema, path: Path) -> pa.DataType:
         names = ", ".join(schema.names)[:200] or "none"
         raise SettingsError(f"images={path}: it needs a column {IMAGE!r} with image files; its columns are: {names}")
     if len(set(schema.names)) < len(schema.names):
-        raise SettingsError(
-            f"images={path}: columns share a name: {', '.join(schema.names)[:200]}"
-        )
+        raise SettingsError(f"images={path}: columns share a name: {', '.join(schema.names)[:200]}")
     kind = schema.field(IMAGE).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
