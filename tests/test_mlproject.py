@@ -4,7 +4,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from imagelab.settings import PredictSettings, PromoteSettings, RollbackSettings, TrainSettings, TuneSettings
+from imagelab.settings import (
+    PredictSettings,
+    PromoteSettings,
+    RollbackSettings,
+    ServeSettings,
+    TrainSettings,
+    TuneSettings,
+)
 from tests.conda_yaml import conda_yaml
 from tests.conftest import ROOT
 
@@ -42,6 +49,7 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "tune": TuneSettings,
     "promote": PromoteSettings,
     "rollback": RollbackSettings,
+    "serve": ServeSettings,
     "predict": PredictSettings,
 }
 

@@ -3,7 +3,15 @@
 import re
 import shlex
 
-from imagelab.settings import PredictSettings, PromoteSettings, RollbackSettings, TrainSettings, TuneSettings, parse
+from imagelab.settings import (
+    PredictSettings,
+    PromoteSettings,
+    RollbackSettings,
+    ServeSettings,
+    TrainSettings,
+    TuneSettings,
+    parse,
+)
 from imagelab.tuning.study import plan
 from tests.conftest import ROOT
 from tests.test_mlproject import ENTRY_POINTS
@@ -44,6 +52,8 @@ def test_every_mlflow_run_command_would_be_accepted() -> None:
             parse(PromoteSettings if name == "promote" else RollbackSettings, name, flags)
         if name == "predict":
             parse(PredictSettings, name, ["images=." if word.startswith("images=") else word for word in flags])
+        if name == "serve":
+            parse(ServeSettings, name, flags)
         if name == "tune":
             plan(parse(TuneSettings, name, flags))
 
