@@ -68,6 +68,13 @@ def test_threads_end_with_their_versions(following: FollowingModel) -> None:
     assert threading.active_count() <= before + 1
 
 
+def test_nothing_is_loaded_after_the_end(following: FollowingModel) -> None:
+    following.follow(0.01)
+    following.client.set_registered_model_alias(NAME, ALIAS, "2")
+    following.end()
+    assert not [each for each in threading.enumerate() if each.name == "imagelab-follow"]
+
+
 @pytest.mark.parametrize("version", ["3", "4"])
 def test_a_version_that_failed_is_not_loaded_at_every_look(following: FollowingModel, version: str) -> None:
     move(following, version)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imagelab.serving.attention import Attention
     from imagelab.tracking import Client
 
+LONGEST_END = 60.0  # seconds that the last look may take
 RETRY = 30.0  # seconds until a version that could not be loaded is tried again
 
 
@@ -122,6 +123,7 @@ class FollowingModel:
         self.failed: Version | None = None
         self.next_attempt = 0.0
         self.ended = threading.Event()
+        self.watching: threading.Thread | None = None
         self.loaded = self.load(version_behind(client, model, alias))
 
     def load(self, version: Version) -> Loaded:
@@ -154,7 +156,8 @@ class FollowingModel:
             while not self.ended.wait(poll_seconds):
                 self.look()
 
-        threading.Thread(target=watch, name="imagelab-follow", daemon=True).start()
+        self.watching = threading.Thread(target=watch, name="imagelab-follow", daemon=True)
+        self.watching.start()
 
     def look(self) -> None:
         """Load what the alias names now, if that is another version; what fails leaves the old one answering."""
@@ -178,5 +181,8 @@ class FollowingModel:
         say(f"version {version.version} of {self.model} answers now, after version {old.version.version}")
 
     def end(self) -> None:
+        """Look no more. A load under way is waited for: Python would never end, for want of a lock of h5py's."""
         self.ended.set()
+        if self.watching:
+            self.watching.join(LONGEST_END)
         self.loaded.batcher.close()
