@@ -132,8 +132,6 @@ def test_the_story_of_a_model_in_use(trained: Story) -> None:
 
 def ask_by_curl(address: str, picture: Path) -> dict[str, list[dict[str, object]]]:
     """The README's command, as a shell runs it."""
-    command = (
-        f'curl -s {address}/invocations -H "Content-Type: application/json" '
-        f'-d "{{\\"inputs\\": [\\"$(base64 -w0 "{picture}")\\"]}}"'
-    )
+    question = f"""(printf '{{"inputs": ["'; base64 < "{picture}"; printf '"]}}')"""
+    command = f'{question} | curl -s {address}/invocations -H "Content-Type: application/json" -d @-'
     return dict(json.loads(subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True).stdout))

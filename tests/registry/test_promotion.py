@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from imagelab.errors import ImagelabError, RegistryError, SettingsError
 from imagelab.registry.promotion import promote
@@ -156,3 +157,14 @@ def test_what_cannot_be_promoted_leaves_no_run(registry: Registry) -> None:
         promote(PromoteSettings(dataset="digits", model="basic_cnn"))
     assert len(registry.client.search_runs(["0"])) == runs + 1  # the last one: nothing was wrong with its settings
     assert registry.client.search_registered_models() == []
+
+
+def test_a_model_that_cannot_be_served_is_refused(registry: Registry) -> None:
+    """One that answers with bare probabilities, as `mlflow.keras.log_model` would have made it."""
+    description = registry.network("weak").parents[1] / "MLmodel"
+    content = yaml.safe_load(description.read_text())
+    content["flavors"]["python_function"] = {"loader_module": "mlflow.keras", "python_version": "3.11"}
+    description.write_text(yaml.safe_dump(content))
+    with pytest.raises(RegistryError, match="answers with no labels.*train it again"):
+        registry.promote("weak")
+    assert "champion" not in registry.aliases

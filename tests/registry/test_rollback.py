@@ -75,3 +75,15 @@ def test_a_history_that_was_deleted_can_be_restored(registry: Registry) -> None:
     registry.client.restore_run(run_id)
     registry.promote("strong")
     assert registry.aliases == {"champion": 2, "previous": 1}
+
+
+@pytest.mark.parametrize(("settings", "champion"), [({}, 1), ({"to_version": 1}, 2)])
+def test_only_a_swap_that_was_cut_off_is_taken_for_the_same_command(
+    registry: Registry, settings: dict[str, int], champion: int
+) -> None:
+    registry.promote("weak")
+    registry.promote("strong")
+    registry.roll_back(**settings)
+    registry.client.set_terminated(registry.deed("rollback").info.run_id, "KILLED")
+    assert ("nothing else moved" in registry.roll_back()) == (champion == 1)
+    assert registry.aliases == {"champion": champion, "previous": 3 - champion}

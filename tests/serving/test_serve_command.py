@@ -131,7 +131,7 @@ def test_a_damaged_version_leaves_the_old_one_answering(serving: Serving, shop: 
         assert serving.get("/health").status_code == 200
     assert len([line for line in serving.said if "version 3" in line]) == 1
     shop.client.delete_registered_model_alias(NAME, "champion")
-    serving.wait_for_trouble("is not in the registry")
+    serving.wait_for_trouble("alias=champion: digits-basic_cnn has no such alias")
     assert serving.word() == "first"
     point(shop, 1)
     wait_until(lambda: serving.get("/version").json()["trouble"] is None)
@@ -225,8 +225,8 @@ def test_what_cannot_be_served_is_one_line(shop: Project, tmp_path: Path) -> Non
             f"--port={used}": (2, f"port={used}: cannot listen on 127.0.0.1 (Address already in use)"),
             "--host=192.0.2.1": (2, "cannot listen on 192.0.2.1 ("),
             "--host=no such host": (2, "cannot listen on no such host ("),
-            "--alias=winner": (1, "digits-basic_cnn has the aliases: broken (version 3), champion (version 1)"),
-            "--model=deeper_cnn": (1, "registered models: digits-basic_cnn"),
+            "--alias=winner": (2, "has no such alias; it has: broken (version 3), champion (version 1)"),
+            "--model=deeper_cnn": (2, "there is no registered model digits-deeper_cnn; there are: digits-basic_cnn"),
             "--workers=0": (2, "workers=0: "),
             "--poll_seconds=nan": (2, "poll_seconds=nan: "),
             f"--token_file={tmp_path / 'empty'}": (2, "must be a file that holds the token"),
@@ -248,9 +248,9 @@ def test_what_cannot_be_served_is_one_line(shop: Project, tmp_path: Path) -> Non
 def test_nothing_is_registered_yet(project: Project) -> None:
     process = project.start(sys.executable, "-m", "entrypoints.serve", f"--port={free_port()}")
     code, _, errors = finish(process)
-    assert code == 1
+    assert code == 2
     assert errors.count("\n") == 1
-    assert "registered models: none; promote a run first: mlflow run . -e promote" in errors
+    assert "there are: none (promote registers one: mlflow run . -e promote" in errors
 
 
 def test_mlflow_run_leaves_no_run(shop: Project) -> None:
@@ -279,7 +279,7 @@ def test_the_registry_goes_away_and_comes_back(server: Server, project: Project)
     serving = Serving(project, MLFLOW_TRACKING_URI=server.uri)
     serving.wait("ask it:")
     server.kill()
-    serving.wait_for_trouble("the registry does not answer")
+    serving.wait_for_trouble("the model registry does not answer")
     assert serving.word() == "first"
     assert serving.get("/health").status_code == 200
     server.start()

@@ -17,7 +17,8 @@ from imagelab.prediction.manifest import Manifest, begin, facts_of, is_asked_aga
 from imagelab.prediction.opening import open_source
 from imagelab.prediction.parts import Parts, being_written
 from imagelab.prediction.progress import PredictionProgress
-from imagelab.prediction.registered import Registered, aliases_of, describe, version_behind
+from imagelab.prediction.registered import Registered, describe
+from imagelab.registry.lookup import aliases_of, version_behind
 from imagelab.settings import PredictSettings
 from imagelab.tracking import note_in_wrapper, reason_of, use_tracking_store
 

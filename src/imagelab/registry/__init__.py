@@ -1,6 +1,7 @@
 """Registers models and moves their aliases: champion, challenger, previous.
 
     candidates.py   the run whose model is wanted
+    lookup.py       which version a name means
     versions.py     a model becomes a version, once
     artifacts.py    a version's files: there, undamaged, able to answer
     referee.py, scoring.py      two versions on the same validation images

@@ -100,7 +100,11 @@ def load_network(path: Path, uri: str) -> Any:
 
 
 def let_it_answer(path: Path, uri: str) -> None:
-    """Load the model as a server does and let it answer on its input example."""
+    """Load the model as a server does and let it answer on its input example.
+
+    Raises:
+        RegistryError: it cannot be loaded, does not answer, or is not what `train` logs and `serve` serves.
+    """
     start_keras()
     import mlflow.pyfunc
 
@@ -108,9 +112,12 @@ def let_it_answer(path: Path, uri: str) -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         model = mlflow.pyfunc.load_model(str(path))
-        example = model.input_example
-        answer = model.predict(example) if example is not None else None
+        answer = model.predict(model.input_example)
     except Exception as error:
         raise RegistryError(f"{uri}: cannot be loaded and asked ({reason_of(error)})") from error
-    if example is not None and (answer is None or len(answer) == 0):
+    if not {"label", "probability", "top"} <= set(getattr(answer, "columns", ())):
+        raise RegistryError(
+            f"{uri}: answers with no labels, as an image classifier that train has logged does; train it again"
+        )
+    if len(answer) == 0:
         raise RegistryError(f"{uri}: gives no answer on its own input example")

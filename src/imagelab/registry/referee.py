@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imagelab.console import say
 from imagelab.data import load_dataset
 from imagelab.data.dataset import Dataset, Split, split_validation
 from imagelab.errors import DataError, RegistryError
@@ -17,6 +18,8 @@ from imagelab.tracking import ask
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
+
+FEW = 200  # images that tell little: one more right is half a point
 
 
 class Referee:
@@ -95,6 +98,8 @@ def common_images(entrants: list[Entrant]) -> np.ndarray:
     common = entrants[0].validation
     for other in entrants[1:]:
         common = np.intersect1d(common, other.validation)
+    if 0 < len(common) < FEW:
+        say(f"only {len(common)} images were kept from both versions (other seeds or splits): a rough comparison")
     if not len(common):
         both = " and ".join(f"version {entrant.version} with {entrant.split}" for entrant in entrants)
         raise RegistryError(f"no image was kept from both: {both}; train one with the other's settings")

@@ -1,6 +1,6 @@
 """The champion goes back to the previous version, or to any other one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from imagelab.console import say
@@ -53,9 +53,9 @@ def roll_back_model(
 ) -> str:
     """Let another version be champion, once `make_sure` has raised nothing about it."""
     log = model.settle()
-    if to_version is None and (unheard := unheard_rollback(model, log)):
+    if to_version is None and (unheard := unheard_rollback(model, log, who(audit))):
         audit.log_tags(verdict="completed")
-        return f"{unheard}; {SERVE.format(name=model.name)}"
+        return f"{unheard}; nothing else moved: type it again to swap back; {SERVE.format(name=model.name)}"
     champion = log.aliases.champion
     target = to_version or other_version(model, log.aliases)
     if target != champion:
@@ -85,13 +85,15 @@ def other_version(model: RegisteredModel, aliases: Aliases) -> str:
     return aliases.previous
 
 
-def unheard_rollback(model: RegisteredModel, log: Log) -> str | None:
-    """What came of a rollback whose process died before it could say so, if that is the newest event.
+def unheard_rollback(model: RegisteredModel, log: Log, by: Mapping[str, str]) -> str | None:
+    """What came of a swap whose process died before it could say so, if that is the newest event.
 
-    The same command, typed again, means that one: to swap again would undo it. Its run is FINISHED from now on, so that
-    the next rollback is a new one.
+    The same command, typed again by the same person on the same machine, means that one: to swap again would undo it.
+    Its run is FINISHED from now on, so that the next rollback is a new one.
     """
     if log.number == 0 or (event := log.event(log.number)).kind != "rollback":
+        return None
+    if any(event.by.get(key) != by.get(key) for key in ("host", "user")):
         return None
     run_id = event.by["run_id"]
     try:
@@ -100,8 +102,9 @@ def unheard_rollback(model: RegisteredModel, log: Log) -> str | None:
         if is_missing(error):
             return None
         raise
-    if run.info.status == "FINISHED" or run.info.lifecycle_stage != "active":
-        return None
+    swapped = run.data.params.get("to_version") in (None, "None")
+    if not swapped or run.info.status in ("FINISHED", "RUNNING") or run.info.lifecycle_stage != "active":
+        return None  # another command, one that has said what it did, or one that still lives
     model.attempt(model.client.set_terminated, run_id, "FINISHED")
     return f"{model.name}: the rollback of run {run_id}, which had not ended, is complete: {log.aliases}"
 

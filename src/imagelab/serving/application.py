@@ -30,6 +30,7 @@ from imagelab.settings import ServeSettings, validate
 from imagelab.tracking import use_tracking_store
 
 THREADS = 64  # requests that are parsed, decoded or waiting for their batch at the same time
+LONGEST_BODY = 60.0  # seconds that a request may take to arrive
 LONGEST_CHECK = 10.0  # seconds after which a model that does not answer is not healthy
 SETTINGS = "IMAGELAB_SERVE"  # where `create` finds the settings, as JSON
 PAGE_POLICY = (
@@ -43,6 +44,8 @@ class Server:
     def __init__(self, settings: ServeSettings, following: FollowingModel, metrics: Metrics) -> None:
         self.settings, self.following, self.metrics = settings, following, metrics
         self.pool = ThreadPoolExecutor(THREADS, "imagelab-request")
+        self.doctor = ThreadPoolExecutor(1, "imagelab-health")  # a server that is only busy is healthy
+        self.held = 0  # bytes of all bodies that are in memory
         self.token = settings.token_file.read_text().strip() if settings.token_file else None
         self.page = (resources.files("imagelab.serving") / "page.html").read_text()
 
@@ -67,6 +70,7 @@ class Server:
         yield
         self.following.end()
         self.pool.shutdown()
+        self.doctor.shutdown(wait=False)
 
     async def invocations(self, request: Request) -> Response:
         """Predictions, in MLflow's formats."""
@@ -79,43 +83,51 @@ class Server:
     async def counted(self, request: Request, work: Callable[..., Response], *arguments: Any) -> Response:
         """Run `work` on the loaded version and the body in a thread, if the request may be answered at all."""
         started = time.perf_counter()
-        body = None if self.is_stranger(request) else await self.body_of(request)
-        if body is None:
-            response = self.turned_away(request)
+        if self.is_stranger(request):
+            response = turned_away()
         else:
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self.pool, work, self.following.loaded, body, *arguments)
+            response = await self.worked(request, work, *arguments)
         self.metrics.requests.labels(response.status_code).inc()
         self.metrics.seconds.observe(time.perf_counter() - started)
         return response
+
+    async def worked(self, request: Request, work: Callable[..., Response], *arguments: Any) -> Response:
+        body = bytearray()
+        try:
+            if refused := await self.receive(request, body):
+                return refused
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.pool, work, self.following.loaded, bytes(body), *arguments)
+        finally:
+            self.held -= len(body)
+
+    async def receive(self, request: Request, body: bytearray) -> Response | None:
+        """Fill `body`; an answer instead as soon as it turns out too large, too slow or too much for the memory."""
+        limit = self.settings.body_limit * 2**20
+        too_large = refusal(413, f"the request is larger than {self.settings.body_limit:g} MiB")
+        if int(request.headers.get("content-length", 0)) > limit:
+            return too_large
+        with suppress(ClientDisconnect):  # nobody is there to read what the half is answered
+            try:
+                async with asyncio.timeout(LONGEST_BODY):
+                    async for chunk in request.stream():
+                        body += chunk
+                        self.held += len(chunk)
+                        if len(body) > limit:
+                            return too_large
+                        if self.held > THREADS * limit:
+                            return refusal(503, "the server holds as many requests as it can; try again later")
+            except TimeoutError:
+                return refusal(408, f"the request has not arrived within {LONGEST_BODY:g} s")
+        return None
 
     def is_stranger(self, request: Request) -> bool:
         given = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
         return self.token is not None and not hmac.compare_digest(given, f"Bearer {self.token}".encode())
 
-    def turned_away(self, request: Request) -> Response:
-        if self.is_stranger(request):
-            wanted = "this server needs the header Authorization: Bearer TOKEN"
-            return refusal(401, wanted, "UNAUTHENTICATED", {"WWW-Authenticate": "Bearer"})
-        return refusal(413, f"the request is larger than {self.settings.body_limit:g} MiB")
-
-    async def body_of(self, request: Request) -> bytes | None:
-        """The body; None as soon as it turns out larger than allowed."""
-        limit = self.settings.body_limit * 2**20
-        if int(request.headers.get("content-length", 0)) > limit:
-            return None
-        chunks, size = [], 0
-        with suppress(ClientDisconnect):  # nobody is there to read what the half is answered
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    return None
-        return b"".join(chunks)
-
     async def health(self, request: Request) -> Response:
         """Status 200 only if the model answers now."""
-        asked = asyncio.get_running_loop().run_in_executor(self.pool, self.following.loaded.is_alive)
+        asked = asyncio.get_running_loop().run_in_executor(self.doctor, self.following.loaded.is_alive)
         try:
             alive = await asyncio.wait_for(asked, LONGEST_CHECK)
         except Exception:
@@ -125,17 +137,22 @@ class Server:
     async def version(self, request: Request) -> Response:
         """Which version answers, and whether following the alias is in trouble."""
         if self.is_stranger(request):
-            return self.turned_away(request)
+            return turned_away()
         following = self.following
         return JSONResponse({**asdict(following.loaded.version), "mlflow": VERSION, "trouble": following.trouble})
 
     async def figures(self, request: Request) -> Response:
         if self.is_stranger(request):
-            return self.turned_away(request)
+            return turned_away()
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def show_page(self, request: Request) -> Response:
         return HTMLResponse(self.page, headers={"Content-Security-Policy": PAGE_POLICY})
+
+
+def turned_away() -> Response:
+    wanted = "this server needs the header Authorization: Bearer TOKEN"
+    return refusal(401, wanted, "UNAUTHENTICATED", {"WWW-Authenticate": "Bearer"})
 
 
 def create() -> Starlette:

@@ -59,13 +59,13 @@ class Batcher:
                 self.compute_together(batch)
 
     def compute_together(self, batch: list[Job]) -> None:
+        ends = np.cumsum([len(job.images) for job in batch])
         try:
             probabilities = self.compute(np.concatenate([job.images for job in batch]))
+            self.on_batch(int(ends[-1]))
         except BaseException as error:
             for job in batch:
                 job.answer.set_exception(error)
             return
-        ends = np.cumsum([len(job.images) for job in batch])
-        self.on_batch(int(ends[-1]))
         for job, part in zip(batch, np.split(probabilities, ends[:-1]), strict=True):
             job.answer.set_result(part)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from imagelab.console import say
-from imagelab.errors import RegistryError
+from imagelab.errors import ImagelabError, RegistryError
+from imagelab.registry.lookup import version_behind, version_of
 from imagelab.serving.batching import Batcher
 from imagelab.serving.metrics import Metrics
 from imagelab.tracking import reason_of
@@ -71,36 +72,22 @@ class Loaded:
         return {**row, "picture": shown, "looked_at": None if heat is None else data_url(overlay(image, heat))}
 
     def is_alive(self) -> bool:
-        """Whether it answers a blank image with probabilities."""
+        """Whether it answers a blank image with probabilities of all classes, as it would any request."""
         blank = np.zeros((1, *self.served.image_shape), np.uint8)
-        return bool(np.isclose(self.batcher(blank).sum(), 1, atol=1e-3))
+        [top] = self.answer(blank, {"top_k": len(self.served.class_names)}, 1)["top"]
+        return bool(np.isclose(sum(each["probability"] for each in top), 1, atol=1e-3))
 
 
-def version_behind(client: "Client", model: str, alias: str) -> Version:
-    """Which version the alias names now.
+def answering_version(client: "Client", model: str, alias: str) -> Version:
+    """The version that the alias names now.
 
     Raises:
-        RegistryError: there is no such model or alias; says what there is.
+        SettingsError: there is no such model or alias; says what there is.
+        RegistryError: the registry does not answer.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = client.get_model_version_by_alias(model, alias)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise RegistryError(f"the registry does not answer ({reason_of(error)})") from error
-        missing = f"{model}@{alias} is not in the registry ({reason_of(error)})"
-        raise RegistryError(f"{missing}; {known(client, model)}") from error
-    return Version(model, str(found.version), alias, found.run_id, str(found.source).removeprefix("models:/"))
-
-
-def known(client: "Client", model: str) -> str:
-    """What could have been meant, in words."""
-    models = {each.name: each.aliases for each in client.search_registered_models()}
-    if model in models:
-        aliases = ", ".join(f"{alias} (version {version})" for alias, version in sorted(models[model].items()))
-        return f"{model} has the aliases: {aliases or 'none; promote one first: mlflow run . -e promote'}"
-    return f"registered models: {', '.join(sorted(models)) or 'none; promote a run first: mlflow run . -e promote'}"
+    version = version_behind(client, model, alias)
+    found = version_of(client, model, version)
+    return Version(model, version, alias, found.run_id, str(found.source).removeprefix("models:/"))
 
 
 class FollowingModel:
@@ -116,7 +103,8 @@ class FollowingModel:
         """Load the version behind the alias.
 
         Raises:
-            RegistryError: there is none, or it cannot be loaded or does not answer.
+            SettingsError: there is none.
+            RegistryError: it cannot be loaded or does not answer.
         """
         self.client, self.model, self.alias, self.metrics = client, model, alias, metrics
         self.trouble: str | None = None
@@ -124,7 +112,7 @@ class FollowingModel:
         self.next_attempt = 0.0
         self.ended = threading.Event()
         self.watching: threading.Thread | None = None
-        self.loaded = self.load(version_behind(client, model, alias))
+        self.loaded = self.load(answering_version(client, model, alias))
 
     def load(self, version: Version) -> Loaded:
         import mlflow.pyfunc
@@ -162,7 +150,7 @@ class FollowingModel:
     def look(self) -> None:
         """Load what the alias names now, if that is another version; what fails leaves the old one answering."""
         try:
-            version = version_behind(self.client, self.model, self.alias)
+            version = answering_version(self.client, self.model, self.alias)
             if version != self.loaded.version:
                 if version == self.failed and time.monotonic() < self.next_attempt:
                     return
@@ -170,7 +158,7 @@ class FollowingModel:
                 self.replace(version)
             self.failed = trouble = None
         except Exception as error:
-            trouble = str(error) if isinstance(error, RegistryError) else reason_of(error)
+            trouble = str(error) if isinstance(error, ImagelabError) else reason_of(error)
         if trouble and trouble != self.trouble:
             say(f"{trouble}; version {self.loaded.version.version} goes on answering")
         self.trouble = trouble

@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from imagelab.console import say
 from imagelab.errors import Interrupted, RegistryError, SettingsError
-from imagelab.serving.following import Version, version_behind
+from imagelab.serving.following import Version, answering_version
 from imagelab.serving.workers import REASON
 from imagelab.settings import ServeSettings
 from imagelab.tracking import leave_wrapper, use_tracking_store
@@ -26,12 +26,12 @@ def serve(settings: ServeSettings) -> str:
     """Answer requests until Ctrl-C or SIGTERM, then finish those under way; a line about the end.
 
     Raises:
-        RegistryError: there is no such model or alias, or it cannot be loaded.
-        SettingsError: the address is in use or not this machine's.
+        RegistryError: the version cannot be loaded.
+        SettingsError: there is no such model or alias, or the address is in use or not this machine's.
     """
     leave_wrapper("delete")  # serving is no experiment
     refuse_used_address(settings.host, settings.port)
-    version = version_behind(use_tracking_store(), settings.registered_model, settings.alias)
+    version = answering_version(use_tracking_store(), settings.registered_model, settings.alias)
     say(f"loading version {version.version} of {version.model} ({version.alias})")
     try:
         with TemporaryDirectory() as folder:

@@ -27,8 +27,6 @@ from imagelab.tracking.store import reason_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LONGEST_WAIT = 600  # seconds
-
 
 def after_mlflow_run(wish: str, run_id: str) -> None:
     """Let `run_id` have the status `wish`, or be deleted ("delete"), once the `mlflow run` above has ended."""
@@ -103,8 +101,8 @@ def is_mlflow(process: psutil.Process) -> bool:
 def main(pid: str, wish: str, run_id: str) -> None:
     import mlflow
 
-    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        psutil.Process(int(pid)).wait(LONGEST_WAIT)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid)).wait()  # however long: a server, or a resumed training, may run for days
     client = mlflow.MlflowClient()
     if wish == "delete":
         client.delete_run(run_id)

@@ -18,7 +18,7 @@ from imagelab.tracking import environment_with_package, runs_folder
 from imagelab.tuning.study import Session
 
 MOST_DEATHS = 3  # of workers, without a trial finished in between
-PATIENCE = 30.0  # seconds that workers have to end their trials after an interruption
+PATIENCE = 60.0  # seconds that workers have to end their trials after an interruption
 
 
 @contextmanager
