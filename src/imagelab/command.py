@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel
 
 from imagelab.console import say, show
-from imagelab.errors import ImagelabError, Interrupted, SettingsError
+from imagelab.errors import ImagelabError, Interrupted, SettingsError, unswallowed
 from imagelab.settings import parse
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -27,7 +27,7 @@ def command(name: str, kind: type[SettingsT], work: Callable[[SettingsT], str]) 
     Exit codes: 0 done; 1 failed, 2 wrong settings, each with its reason in one line on standard error; 130 interrupted.
     """
     try:
-        with interruptible():
+        with interruptible(), unswallowed():
             if line := work(parse(kind, name, sys.argv[1:])):
                 show(line)
     except Interrupted:

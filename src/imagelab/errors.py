@@ -1,5 +1,8 @@
 """What can go wrong in a way the user can mend; each message says what was given, what was expected and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ImagelabError(Exception):
     """The command failed (exit code 1); the message is one line for standard error."""
@@ -35,3 +38,20 @@ class DivergedError(ImagelabError):
 
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM; not an Exception, so that no library swallows it."""
+
+
+@contextmanager
+def unswallowed() -> Iterator[None]:
+    """Let an interruption that a library has turned into an error of its own be one again.
+
+    TensorFlow's conversion of shapes to tensors, for one, catches whatever is raised in it and raises a TypeError.
+    """
+    try:
+        yield
+    except Exception as error:
+        behind: BaseException | None = error
+        while behind and not isinstance(behind, Interrupted):
+            behind = behind.__cause__ or behind.__context__
+        if behind:
+            raise behind from None
+        raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
-from imagelab.errors import ImagelabError, Interrupted, SettingsError
+from imagelab.errors import ImagelabError, Interrupted, SettingsError, unswallowed
 from imagelab.tracking.afterwards import after_mlflow_run
 from imagelab.tracking.lifecycle import experiment_id
 from imagelab.tracking.provenance import uncommitted_changes
@@ -96,7 +96,8 @@ def audited_run(
     try:
         audit.log_params(params)
         close_stale_audits(audit)
-        yield audit
+        with unswallowed():
+            yield audit
         audit.end("FINISHED")
     except Interrupted as signal:
         with suppress(Exception):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
-from imagelab.errors import Interrupted
+from imagelab.errors import Interrupted, unswallowed
 from imagelab.tracking.ending import end_failed, end_interrupted, finish, log_end
 from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.resuming import close_stale_runs, make_folder, resume_run, this_process
@@ -40,7 +40,8 @@ def tracked_run(
     run = resume_run(client, resume, given) if resume else open_run(client, settings, tags)
     try:
         begin(run, resumed=resume is not None)
-        yield run
+        with unswallowed():
+            yield run
         if not run.is_finished:
             log_end(run, "FINISHED")
         finish(run)

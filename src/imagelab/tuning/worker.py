@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.command import INTERRUPTED, interruptible
 from imagelab.console import say
-from imagelab.errors import DataError, ImagelabError, Interrupted, TrackingError
+from imagelab.errors import DataError, ImagelabError, Interrupted, TrackingError, unswallowed
 from imagelab.settings import TrainSettings, TuneSettings, validate
 from imagelab.tracking import Run, end_nested, open_child, this_process, use_tracking_store
 from imagelab.tuning.claims import Claim, claimed
@@ -107,7 +107,8 @@ class Worker:
         try:
             suggest(trial, self.session.space)
             claim.release()
-            return self.train_as(trial, self.session.settings_of(trial))
+            with unswallowed():
+                return self.train_as(trial, self.session.settings_of(trial))
         except (optuna.TrialPruned, UpdateFinishedTrialError):
             raise
         except FATAL as error:
