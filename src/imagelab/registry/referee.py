@@ -98,8 +98,8 @@ def common_images(entrants: list[Entrant]) -> np.ndarray:
     common = entrants[0].validation
     for other in entrants[1:]:
         common = np.intersect1d(common, other.validation)
-    if 0 < len(common) < FEW:
-        say(f"only {len(common)} images were kept from both versions (other seeds or splits): a rough comparison")
+    if len(entrants) > 1 and 0 < len(common) < FEW:
+        say(f"only {len(common)} images were kept from both versions: a rough comparison")
     if not len(common):
         both = " and ".join(f"version {entrant.version} with {entrant.split}" for entrant in entrants)
         raise RegistryError(f"no image was kept from both: {both}; train one with the other's settings")

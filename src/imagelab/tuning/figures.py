@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import optuna
 import pandas as pd
+from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
@@ -33,6 +34,9 @@ def draw_study(session: Session) -> Iterator[tuple[str, Any, Any]]:
             axes = getattr(pictures, f"plot_{name}")(session.study, **options)
             picture = np.atleast_1d(axes).flat[0].figure
             picture.set_size_inches(*size_of(np.shape(axes)))
+            for panel in picture.axes:
+                if panel.get_xscale() == "log":  # powers of ten only: in a narrow panel others overlap
+                    panel.xaxis.set_minor_formatter(NullFormatter())
         if page is not None and picture is not None:
             yield name, page, picture
         plt.close("all")
