@@ -50,16 +50,20 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, empty_database: Path) -> "Iterator[Project]":
     """A copy of the project with a tracking database of its own."""
-    folder = tmp_path / "project"
-    folder.mkdir()
+    project = make_project(tmp_path / "project", empty_database)
+    yield project
+    project.end()
+
+
+def make_project(folder: Path, empty_database: Path) -> "Project":
+    """A copy of the project in a folder, with a tracking database of its own."""
+    folder.mkdir(exist_ok=True)
     for part in PARTS:
         (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
     shutil.copy(empty_database, folder / "mlflow.db")
     with sqlite3.connect(folder / "mlflow.db") as database:
         database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
-    project = Project(folder)
-    yield project
-    project.end()
+    return Project(folder)
 
 
 class Project:

@@ -1,8 +1,6 @@
 """A project with a registered model, and pictures to classify."""
 
 import io
-import shutil
-import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from PIL import Image
 from imagelab.data import load_dataset
 from imagelab.prediction import session
 from imagelab.settings import PredictSettings, parse
-from tests.conftest import PARTS, ROOT, Project, finish
+from tests.conftest import Project, finish, make_project
 
 MODEL = ("--dataset=digits", "--model=basic_ann")
 NAME = "digits-basic_ann"
@@ -25,12 +23,7 @@ NAME = "digits-basic_ann"
 
 def make_laboratory(folder: Path, database: Path) -> Project:
     """Train for two epochs, and register the model twice: version 1 is `previous`, version 2 `champion`."""
-    for part in PARTS:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
-    shutil.copy(database, folder / "mlflow.db")
-    with sqlite3.connect(folder / "mlflow.db") as connection:
-        connection.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
-    lab = Project(folder)
+    lab = make_project(folder, database)
     code, _, errors = finish(lab.train("epochs=2"))
     assert code == 0, errors
     (run,) = lab.runs()

@@ -12,7 +12,7 @@ import pytest
 from imagelab.registry.promotion import promote
 from imagelab.registry.rollback import roll_back
 from imagelab.settings import PromoteSettings, RollbackSettings
-from tests.conftest import PARTS, ROOT, Project, finish
+from tests.conftest import Project, finish, make_project
 
 NAME = "digits-basic_ann"
 HERE = {"dataset": "digits", "model": "basic_ann"}
@@ -22,13 +22,7 @@ HERE = {"dataset": "digits", "model": "basic_ann"}
 def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
     """A project with three runs: weak, strong (of the same split), and other (of another split)."""
     folder = tmp_path_factory.mktemp("promote") / "project"
-    folder.mkdir()
-    for part in PARTS:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
-    shutil.copy(empty_database, folder / "mlflow.db")
-    with sqlite3.connect(folder / "mlflow.db") as database:
-        database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
-    project = Project(folder)
+    project = make_project(folder, empty_database)
     wanted = {"weak": ["epochs=1"], "strong": ["epochs=12"], "other": ["epochs=6", "seed=5"]}
     started = [project.train(*settings, f"note={note}", "mixed_precision=float32") for note, settings in wanted.items()]
     for process in started:

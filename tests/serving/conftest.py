@@ -1,15 +1,13 @@
 """Small models, loaded once for all tests, and pictures to ask them about."""
 
 import os
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagelab.serving.following import Loaded
-from tests.conftest import PARTS, ROOT, Project
+from tests.conftest import Project, make_project
 from tests.serving import levels
 
 
@@ -37,13 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
     The champion is version 1; `broken` names version 3. Every module leaves it so.
     """
     folder = tmp_path_factory.mktemp("shop") / "project"
-    folder.mkdir()
-    for part in PARTS:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)  # type: ignore[operator]
-    shutil.copy(empty_database, folder / "mlflow.db")
-    with sqlite3.connect(folder / "mlflow.db") as database:
-        database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
-    project = Project(folder)
+    project = make_project(folder, empty_database)
     for number, word in enumerate(("first", "second", "damaged", "spoilt"), 1):
         version = levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
         assert version == str(number)

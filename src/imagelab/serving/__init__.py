@@ -1,1 +1,1 @@
-"""What answers: the model that is logged, the server that follows an alias, and batch scoring."""
+"""What answers: the model that is logged and the server that follows an alias."""

@@ -25,6 +25,7 @@ from imagelab.quiet import start_keras
 from imagelab.serving.answering import answer, explanation, refusal
 from imagelab.serving.following import FollowingModel
 from imagelab.serving.metrics import Metrics
+from imagelab.serving.server import SETTINGS
 from imagelab.serving.workers import worker_of_several
 from imagelab.settings import ServeSettings, validate
 from imagelab.tracking import use_tracking_store
@@ -32,7 +33,6 @@ from imagelab.tracking import use_tracking_store
 THREADS = 64  # requests that are parsed, decoded or waiting for their batch at the same time
 LONGEST_BODY = 60.0  # seconds that a request may take to arrive
 LONGEST_CHECK = 10.0  # seconds after which a model that does not answer is not healthy
-SETTINGS = "IMAGELAB_SERVE"  # where `create` finds the settings, as JSON
 PAGE_POLICY = (
     "default-src 'none'; img-src data: blob:; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 )

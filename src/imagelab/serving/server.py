@@ -17,6 +17,7 @@ from imagelab.serving.workers import REASON
 from imagelab.settings import ServeSettings
 from imagelab.tracking import leave_wrapper, use_tracking_store
 
+SETTINGS = "IMAGELAB_SERVE"  # where each process finds the settings, as JSON
 LONGEST_STOP = 30  # seconds that requests under way may take after Ctrl-C
 LONGEST_START = 10  # seconds in which a worker may be too busy to answer its supervisor: TensorFlow loads slowly
 MOST_CONNECTIONS = 1000  # more are answered with status 503
@@ -47,7 +48,7 @@ def serve(settings: ServeSettings) -> str:
 def run(settings: ServeSettings, version: Version) -> None:
     import uvicorn
 
-    os.environ["IMAGELAB_SERVE"] = settings.model_dump_json()
+    os.environ[SETTINGS] = settings.model_dump_json()
     threading.Thread(target=announce, args=(settings, version), daemon=True).start()
     # Why a worker failed to start is said once, at the end.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "failed to start" not in str(record.msg))
