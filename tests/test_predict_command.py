@@ -217,6 +217,7 @@ def test_images_that_have_changed_are_not_mixed(tmp_path: Path, monkeypatch: pyt
         (["version=7"], "version=7: digits-basic_ann has no such version; it has: 1, 2"),
         (["top_k=11"], "top_k=11: digits-basic_ann version 2 knows 10 classes"),
         (["version=1", "alias=champion"], "give one of them"),
+        (["alias=champion!"], "alias=champion!: must be letters, digits, _ and - only"),
         (["master=local"], "master=local: has no effect with engine=local"),
         (["engine=spark", "workers=2"], "workers=2: has no effect with engine=spark"),
         (["batch_size=0"], "batch_size=0"),
@@ -241,6 +242,8 @@ def test_wrong_paths_are_one_line(tmp_path: Path) -> None:
     nothing = write_parquet(tmp_path / "nothing.parquet", pa.array([], pa.binary()))
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(other.read_bytes()[:100])
+    single = tmp_path / "cat.PNG"
+    single.write_bytes(few[0])
     for images, reason in (
         (tmp_path / "missing", "there is no such file or folder"),
         (empty, "no images (.png, .jpg, .jpeg, .webp, .gif, .bmp) and no Parquet files are in it"),
@@ -248,6 +251,7 @@ def test_wrong_paths_are_one_line(tmp_path: Path) -> None:
         (numbers, "the column 'image' holds int64"),
         (nothing, "it has no rows"),
         (damaged, "cannot be read as Parquet"),
+        (single, "is a single image; give a folder of images"),
     ):
         with pytest.raises(ImagelabError) as error:
             predict(images, tmp_path / "out.parquet")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from imagelab.tracking import database_path
 from tests.conftest import Project, Server, answers, finish, free_port, wait_until
 from tests.postgresql import PostgreSQL
+
+LONG_TRIALS = ("epochs=40", "early_stopping_patience=0")  # seconds each
 
 FIGURES = (
     "contour",
@@ -139,10 +142,9 @@ def test_a_study_that_was_interrupted_proposes_what_it_would_have_proposed(proje
 
 
 def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) -> None:
-    settings = ("n_trials=10", "workers=2", "pruner=none", "epochs=5")
+    settings = ("n_trials=10", "workers=2", "pruner=none", *LONG_TRIALS)
     session = project.tune(*settings)
-    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2)
-    os.kill(running_process(project), signal.SIGKILL)
+    os.kill(process_in_a_trial(project, session), signal.SIGKILL)
     wait_until(lambda: trials_begun(project, "COMPLETE") >= 5)
     session.kill()
     session.communicate()
@@ -158,15 +160,16 @@ def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) ->
     assert "10 complete" in output
 
 
-def running_process(project: Project) -> int:
-    """The worker of a trial under way."""
-
-    def owners() -> list[int]:
-        trials = project.study().get_trials(states=[optuna.trial.TrialState.RUNNING])
-        return [int(trial.user_attrs["process"]["pid"]) for trial in trials if "process" in trial.user_attrs]
-
-    wait_until(owners)
-    return owners()[0]
+def process_in_a_trial(project: Project, session: "subprocess.Popen[str]") -> int:
+    """The worker of a trial that has just begun, after another has ended; such a trial has seconds to go."""
+    newest = timedelta(seconds=1)
+    while session.poll() is None:
+        if trials_begun(project, "COMPLETE"):
+            for trial in project.study().get_trials(states=[optuna.trial.TrialState.RUNNING]):
+                if "process" in trial.user_attrs and datetime.now() - (trial.datetime_start or datetime.min) < newest:
+                    return int(trial.user_attrs["process"]["pid"])
+        time.sleep(0.05)
+    raise AssertionError(session.communicate())
 
 
 def workers_of(project: Project) -> list[psutil.Process]:
@@ -197,11 +200,10 @@ def test_a_grid_survives_a_killed_worker(project: Project) -> None:
         "workers=2",
         "sampler=grid",
         "search=batch_size=32|64,dropout_rate=0:0.4:0.2",
-        "epochs=6",
+        *LONG_TRIALS,
     )
     session = project.tune(*settings, "pruner=none")
-    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2)
-    os.kill(running_process(project), signal.SIGKILL)
+    os.kill(process_in_a_trial(project, session), signal.SIGKILL)
     code, _, errors = finish(session)
     assert code == 0, errors
     assert_whole(project.client, project.study(), 7)
@@ -229,10 +231,9 @@ def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_kill
 
 
 def test_ctrl_c_closes_trials_and_the_same_command_goes_on(project: Project) -> None:
-    settings = ("n_trials=4", "pruner=none", "epochs=30", "early_stopping_patience=0")
+    settings = ("n_trials=4", "pruner=none", *LONG_TRIALS)
     session = project.tune(*settings)
-    wait_until(lambda: trials_begun(project, "COMPLETE") >= 1)
-    running_process(project)
+    process_in_a_trial(project, session)
     os.killpg(session.pid, signal.SIGINT)
     code, _, errors = finish(session)
     assert code == 130, errors

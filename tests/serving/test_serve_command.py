@@ -170,6 +170,7 @@ def test_several_workers_and_a_token(shop: Project, tmp_path: Path) -> None:
     (tmp_path / "IMAGE.png").write_bytes(file_of(plain(200)))
     assert label_of(bash(command, tmp_path)) == "first 7"
     assert str(token) in command
+    assert serving.ask(headers={"Authorization": "bearer  s3cret-ü".encode()}).status_code == 200
 
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret-u"}, {"Authorization": "Bearer "}):
         for path in ("/invocations", "/explain"):

@@ -461,3 +461,11 @@ def test_reported_errors_leave_the_other_answers(colour: Loaded) -> None:
     ]
     assert table["label"].tolist()[1] == f"level {BRIGHT}"
     assert table["top"].map(len).tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 257])
+def test_images_are_answered_alike_in_any_company(colour: Loaded, count: int) -> None:
+    images = np.random.default_rng(count).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    together = colour.served.probabilities(images)
+    alone = [colour.served.probabilities(image[None])[0] for image in images]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)

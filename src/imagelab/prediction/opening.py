@@ -23,6 +23,8 @@ def open_source(images: Path, listing: Path, output: Path, without: Path) -> Sou
         SettingsError: there are no images, or not in a form that is known.
         DataError: they cannot be read.
     """
+    if images.suffix.lower() in SUFFIXES and images.is_file():
+        raise SettingsError(f"images={images}: is a single image; give a folder of images (-P images={images.parent})")
     if images.is_file():
         return of_parquet([images])
     count, digest = write_listing(images, listing, [without])

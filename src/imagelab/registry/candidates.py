@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagelab.errors import RegistryError, SettingsError, TrackingError
 from imagelab.settings import PromoteSettings
-from imagelab.tracking import ask, is_missing, pages
+from imagelab.tracking import ask, is_missing, pages, runs_of_all
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -65,13 +65,12 @@ def named_run(client: "Client", run_id: str, dataset: str, model: str) -> Candid
 
 def runs_best_first(client: "Client", dataset: str, model: str) -> Iterator[Any]:
     """Finished runs of every experiment, by best_val_accuracy; of equal ones the oldest first. Trials keep no model."""
-    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
     query = (
         f"attributes.status = 'FINISHED' and tags.dataset = '{dataset}' and tags.model = '{model}' "
         "and tags.trial_number IS NULL and metrics.best_val_accuracy >= 0"
     )
     order = ["metrics.best_val_accuracy DESC", "attributes.start_time ASC"]
-    yield from pages(client.search_runs, experiment_ids=experiments, filter_string=query, order_by=order)
+    yield from runs_of_all(client, query, order)
 
 
 def model_of(client: "Client", run: Any) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from imagelab.errors import RegistryError, TrackingError
 from imagelab.registry.aliases import RegisteredModel
 from imagelab.registry.history import History
-from imagelab.tracking import ask, code_of, create_history_run, is_missing, pages
+from imagelab.tracking import ask, code_of, create_history_run, is_missing, pages, runs_of_all
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -91,6 +91,4 @@ def decide(client: "Client", run_id: str, decision: str) -> bool:
 
 def history_runs(client: "Client", name: str) -> list[Any]:
     """Every history that was begun for a registered model of this name, wherever."""
-    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
-    query = f"tags.phase = 'history' and tags.registered_model = '{name}'"
-    return list(pages(client.search_runs, experiment_ids=experiments, filter_string=query))
+    return list(runs_of_all(client, f"tags.phase = 'history' and tags.registered_model = '{name}'"))

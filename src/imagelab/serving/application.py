@@ -122,8 +122,9 @@ class Server:
         return None
 
     def is_stranger(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
-        return self.token is not None and not hmac.compare_digest(given, f"Bearer {self.token}".encode())
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip(" ").encode("latin-1"), (self.token or "").encode())  # as they came
+        return self.token is not None and not (is_right and scheme.lower() == "bearer")
 
     async def health(self, request: Request) -> Response:
         """Status 200 only if the model answers now."""

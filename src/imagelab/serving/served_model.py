@@ -23,7 +23,8 @@ MOST_PIXELS = 50_000_000  # of one image, before it is decoded
 LARGE_PIXELS = 4_000_000  # from here on images are decoded one at a time: each may need 16 bytes a pixel
 LARGE = threading.Lock()
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-CHUNK = 256  # images that go through the network at once
+# Images that go through the network at once: the kernels keep memory for each size that they have seen.
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 COLUMN = "image"
 
 
@@ -250,8 +251,15 @@ class ServedModel(PythonModel):
         return pixels if pixels.ndim == 4 else np.repeat(pixels[..., None], channels, axis=3)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        chunks = [self.compute(images[start : start + CHUNK]).numpy() for start in range(0, len(images), CHUNK)]
-        return np.concatenate(chunks)
+        most = SIZES[-1]
+        return np.concatenate([self.chunk(images[start : start + most]) for start in range(0, len(images), most)])
+
+    def chunk(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of images that are filled up with blank ones to the next size."""
+        size = next(size for size in SIZES if size >= len(images))
+        blank = np.zeros((size - len(images), *images.shape[1:]), np.uint8)
+        probabilities: np.ndarray = self.compute(np.concatenate([images, blank])).numpy()
+        return probabilities[: len(images)]
 
     def answer(self, probabilities: np.ndarray, top_k: int) -> pd.DataFrame:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]

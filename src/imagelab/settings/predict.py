@@ -4,17 +4,15 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from imagelab.settings.train import DataSetName, ModelName
+from imagelab.settings.registered import Alias, RegisteredModelSettings
 
 ONLY_OF = {"workers": "local", "master": "spark"}  # settings that the other engine has not
 
 
-class PredictSettings(BaseModel):
+class PredictSettings(RegisteredModelSettings):
     """Classify many images by a registered model, into one Parquet file; the same command goes on after a break."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     images: Path | None = Field(
         None,
@@ -25,9 +23,7 @@ class PredictSettings(BaseModel):
         Path("predictions.parquet"), description="where the answers go", examples=["the path of a .parquet file"]
     )
     overwrite: bool = Field(False, description="replace an output that is there")
-    dataset: DataSetName = Field("cifar100", description="data set of the registered model DATASET-MODEL")
-    model: ModelName = Field("resnet50", description="architecture of the registered model DATASET-MODEL")
-    alias: str = Field("champion", min_length=1, max_length=255, description="alias of the version that answers")
+    alias: Alias = Field("champion", description="alias of the version that answers")
     version: int | None = Field(None, ge=1, description="version that answers; not given: the one behind the alias")
     top_k: int | None = Field(None, ge=1, description="likeliest classes to name in the column top; not given: 5")
     batch_size: int = Field(128, ge=1, le=4096, description="images that go through the network at once")
@@ -79,10 +75,6 @@ class PredictSettings(BaseModel):
             if getattr(self, name) is not None and self.engine != engine:
                 raise ValueError(f"{name}={getattr(self, name)}: has no effect with engine={self.engine}")
         return self
-
-    @property
-    def registered_model(self) -> str:
-        return f"{self.dataset}-{self.model}"
 
     @property
     def images_path(self) -> Path:

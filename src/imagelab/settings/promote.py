@@ -2,18 +2,15 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from imagelab.settings.train import DataSetName, Folder, ModelName, RunId
+from imagelab.settings.registered import RegisteredModelSettings
+from imagelab.settings.train import Folder, RunId
 
 
-class RegistrySettings(BaseModel):
-    """Which registered model a command is about."""
+class RegistrySettings(RegisteredModelSettings):
+    """What a command that changes the registry can be told, or only shows what has changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    dataset: DataSetName = Field("cifar100", description="data set of the registered model DATASET-MODEL")
-    model: ModelName = Field("resnet50", description="architecture of the registered model DATASET-MODEL")
     history: bool = Field(False, description="only show every promotion and rollback so far, in order")
 
     @model_validator(mode="after")
@@ -22,10 +19,6 @@ class RegistrySettings(BaseModel):
         if self.history and others:
             raise ValueError(f"history=true: only shows what was; leave out {', '.join(others)}")
         return self
-
-    @property
-    def registered_model(self) -> str:
-        return f"{self.dataset}-{self.model}"
 
     def as_params(self) -> dict[str, Any]:
         """The settings as a run has them."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from imagelab.settings.train import DataSetName, ModelName
+from imagelab.settings.registered import Alias, RegisteredModelSettings
 
 
 def readable_token(path: Path) -> Path:
@@ -18,14 +18,10 @@ def readable_token(path: Path) -> Path:
     return path.expanduser()
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(RegisteredModelSettings):
     """Answer requests with the version of a registered model that an alias names, and follow the alias."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    dataset: DataSetName = Field("cifar100", description="data set of the registered model")
-    model: ModelName = Field("resnet50", description="architecture of the registered model")
-    alias: str = Field("champion", pattern=r"^[\w.-]{1,100}$", description="alias to follow")
+    alias: Alias = Field("champion", description="alias to follow")
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to listen on; 0.0.0.0: all")
     port: int = Field(5001, ge=1, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=64, description="processes that answer, each with the model in memory")
@@ -35,7 +31,3 @@ class ServeSettings(BaseModel):
     token_file: Annotated[Path, AfterValidator(readable_token)] | None = Field(
         None, description="file with a token; requests then need the header Authorization: Bearer TOKEN"
     )
-
-    @property
-    def registered_model(self) -> str:
-        return f"{self.dataset}-{self.model}"

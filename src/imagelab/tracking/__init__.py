@@ -34,7 +34,7 @@ from imagelab.tracking.nested import (
     open_child,
     open_children,
 )
-from imagelab.tracking.requests import ask, code_of, insist, is_missing, pages
+from imagelab.tracking.requests import ask, code_of, insist, is_missing, pages, runs_of_all
 from imagelab.tracking.resuming import is_alive_here, this_process, unattended_runs, was_here_and_died
 from imagelab.tracking.run import RESUME, Run
 from imagelab.tracking.store import (
@@ -80,6 +80,7 @@ __all__ = [
     "project_folder",
     "reason_of",
     "runs_folder",
+    "runs_of_all",
     "this_process",
     "tracked_run",
     "unattended_runs",

@@ -1,12 +1,16 @@
 """Requests to the store, asked again for a while where it is busy or away."""
 
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagelab.errors import TrackingError
 from imagelab.tracking.store import may_pass, reason_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ResultT = TypeVar("ResultT")
 PATIENCE = 20.0  # seconds; SQLite says "locked" at once where two transactions that have read want to write
@@ -35,13 +39,14 @@ def ask(method: Callable[..., ResultT], *arguments: Any, **options: Any) -> Resu
     Raises:
         TrackingError: the store refused it, or did not answer for PATIENCE seconds.
     """
-    for _ in range(RACES):
+    for race in range(RACES):
         try:
             return insist(partial(method, *arguments, **options), PATIENCE)
         except TrackingError as error:
             if code_of(error) != "BAD_REQUEST":
                 raise
             lost = error
+        time.sleep(random.uniform(0, 0.01 * race))
     raise lost
 
 
@@ -63,3 +68,9 @@ def pages(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
+
+
+def runs_of_all(client: "MlflowClient", query: str, order: Sequence[str] = ()) -> Iterator[Any]:
+    """The runs of every experiment that a filter finds."""
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
+    yield from pages(client.search_runs, experiment_ids=experiments, filter_string=query, order_by=list(order))
