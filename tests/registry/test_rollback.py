@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 from imagelab.errors import RegistryError, SettingsError
+from imagelab.registry.referee import Referee
+from imagelab.registry.scoring import Comparison
 from tests.registry.conftest import DAMAGES, NAME, Registry
 
 
@@ -47,6 +49,45 @@ def test_rollbacks_swap_and_go_to_any_version(registry: Registry) -> None:
     assert kinds == [*once, *once, "rollback", "rollback", *once, "rollback"]
     assert [line[:4] for line in history[:-1]] == [f"{number:04d}" for number in range(1, 10)]
     assert history[-1] == f"{NAME}: champion 1, previous 3, challenger -"
+
+
+def test_what_was_rolled_back_comes_again_only_by_name(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    registry.promote("weak")
+    registry.promote("strong")
+    registry.roll_back()
+    said = registry.promote("other", min_improvement=-1, significance=0)
+    assert "version 3 is champion" in said
+    registry.roll_back()
+    assert f"version 1 (run {registry.runs['weak']}) is the champion already" in registry.promote()
+    told = capsys.readouterr().err
+    assert "version 2 (" in told
+    assert f"was rolled back, and is passed over; -P run_id={registry.runs['strong']}" in told
+    assert f"-P run_id={registry.runs['other']}" in told
+    assert "version 2 is champion" in registry.promote("strong")
+    capsys.readouterr()
+    assert f"version 2 (run {registry.runs['strong']}) is the champion already" in registry.promote()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_alias_moved_by_hand_while_a_promotion_compares_is_written_down(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.promote("weak")
+    registry.promote("strong")
+    compare = Referee.compare
+
+    def move_and_compare(self: Referee, challenger: str, champion: str | None) -> Comparison:
+        comparison = compare(self, challenger, champion)
+        if champion == "2":
+            registry.client.set_registered_model_alias(NAME, "champion", "1")
+        return comparison
+
+    monkeypatch.setattr(Referee, "compare", move_and_compare)
+    registry.promote("other", min_improvement=-1, significance=0)
+    assert registry.aliases == {"champion": 3, "previous": 1}
+    history = registry.promote(history=True)
+    assert "moved by hand: champion 1, previous 1, challenger 3" in history
+    assert registry.client.get_model_version(NAME, "3").tags["compared_with"] == "1"
 
 
 def test_an_alias_moved_by_hand_is_honoured_and_written_down(

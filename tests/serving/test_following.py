@@ -31,6 +31,7 @@ def following(shop: Project) -> Iterator[FollowingModel]:
     following = FollowingModel(shop.client, NAME, ALIAS, Metrics())
     yield following
     following.end()
+    gc.unfreeze()
     shop.client.delete_registered_model_alias(NAME, ALIAS)
 
 
@@ -47,8 +48,10 @@ def test_the_old_version_is_let_go(following: FollowingModel) -> None:
     old = weakref.ref(following.loaded.served.network)
     move(following, "2")
     assert word(following) == "second"
-    gc.collect()
+    assert following.settled is False
+    following.look()
     assert old() is None
+    assert gc.get_freeze_count() > 100_000  # what stays is not looked through again and again
 
 
 def test_a_request_keeps_to_the_version_that_it_began_with(following: FollowingModel) -> None:

@@ -1,9 +1,10 @@
 """Whose model is to be promoted: the best finished run, or the one that is named."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagelab.console import say
 from imagelab.errors import RegistryError, SettingsError, TrackingError
 from imagelab.settings import PromoteSettings
 from imagelab.tracking import ask, is_missing, pages, runs_of_all
@@ -22,8 +23,11 @@ class Candidate:
     dataset_digest: str
 
 
-def find_candidate(client: "Client", settings: PromoteSettings) -> Candidate:
+def find_candidate(client: "Client", settings: PromoteSettings, rolled_back: Mapping[str, str]) -> Candidate:
     """The run `run_id`, or the best finished one of this data set and model that has a model.
+
+    Args:
+        rolled_back: models, and their versions, that somebody has gone back from: only `run_id` brings them again.
 
     Raises:
         SettingsError: `run_id` names none, or one of another data set or model, or one that has no model.
@@ -32,7 +36,11 @@ def find_candidate(client: "Client", settings: PromoteSettings) -> Candidate:
     if settings.run_id:
         return named_run(client, settings.run_id, settings.dataset, settings.model)
     for run in runs_best_first(client, settings.dataset, settings.model):
-        if model_id := model_of(client, run):
+        model_id = model_of(client, run)
+        if version := rolled_back.get(model_id or ""):
+            found = f"version {version} ({run.data.metrics['best_val_accuracy']:.2%})"
+            say(f"{found} was rolled back, and is passed over; -P run_id={run.info.run_id} promotes it all the same")
+        elif model_id:
             return candidate_of(run, model_id)
     train = f"mlflow run . -e train --env-manager local -P dataset={settings.dataset} -P model={settings.model}"
     raise RegistryError(f"no finished run of {settings.model} on {settings.dataset} has a model; train one: {train}")

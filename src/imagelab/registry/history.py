@@ -109,6 +109,18 @@ class Log:
         began = (key[7:] for key in self.params if key.startswith("moving."))
         return sorted(token for token in began if f"moved.{token}" not in self.params)
 
+    @property
+    def rolled_back(self) -> dict[str, str]:
+        """Models, and their versions, that were champion until a rollback and have not been again since."""
+        versions, champion = set[str](), None
+        for event in map(self.event, self.numbers):
+            if event.kind == "rollback" and champion not in (None, event.aliases.champion):
+                versions.add(str(champion))
+            champion = event.aliases.champion
+            versions.discard(str(champion))
+        models = {key.split(".")[1] for key in self.params if key.startswith("version.")}
+        return {model: version for model in models if (version := self.version_of(model)[1]) in versions}
+
     def version_of(self, model_id: str) -> tuple[int, str | None]:
         """How often a LoggedModel was registered here, and as which version the last time."""
         found = [key for key in self.params if key.startswith(f"version.{model_id}.")]

@@ -37,7 +37,8 @@ def promote(settings: PromoteSettings) -> str:
 
     name = settings.registered_model
     with audited_run(client, "promotion", name, settings.as_params()) as audit:
-        candidate = find_candidate(client, settings)
+        found = find_registered_model(client, name)
+        candidate = find_candidate(client, settings, found.history.read().rolled_back if found else {})
         model = open_registered_model(client, name)
         bounds = Bounds(**{bound.name: getattr(settings, bound.name) for bound in fields(Bounds)})
         referee = Referee(client, name, settings.dataset, settings.data_dir)
@@ -76,6 +77,7 @@ def promote_candidate(
         if not facts or champion != aliases.champion:
             champion = aliases.champion
             facts = pass_gate(model, version, champion, audit, bounds, compare)
+            continue  # comparing takes a while: see where the aliases are now
         remaining = None if aliases.challenger == version else aliases.challenger
         event = Event("promotion", Aliases(version, champion, remaining), who(audit), facts)
         if model.history.append(log.number + 1, event):

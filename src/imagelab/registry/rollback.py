@@ -61,6 +61,9 @@ def roll_back_model(
     if target != champion:
         make_sure(model, target)
     for _ in range(TRIES):
+        log = model.settle()  # to make sure takes a while
+        if to_version is None and log.aliases.champion != champion:
+            raise RegistryError(f"{model.name}: meanwhile somebody else has moved the champion: {log.aliases}")
         if log.aliases.champion == target:
             audit.log_tags(verdict="unchanged")
             return f"{model.name} version {target} is the champion already; nothing changed"
@@ -69,9 +72,6 @@ def roll_back_model(
             model.settle()
             beside = f", version {event.aliases.previous} is previous" if event.aliases.previous else ""
             return f"{model.name} version {target} is champion again{beside}; {SERVE.format(name=model.name)}"
-        log = model.settle()
-        if to_version is None and log.aliases.champion != champion:
-            raise RegistryError(f"{model.name}: meanwhile somebody else has moved the champion: {log.aliases}")
         say(f"{model.name}: another promotion or rollback was faster; looking again")
     raise RegistryError(f"{model.name}: others were faster {TRIES} times; try again when fewer are at it")
 

@@ -1,5 +1,6 @@
 """The model behind an alias: loaded, asked, and replaced without a pause when the alias moves to another version."""
 
+import gc
 import threading
 import time
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ class FollowingModel:
         self.ended = threading.Event()
         self.watching: threading.Thread | None = None
         self.loaded = self.load(answering_version(client, model, alias))
+        self.settled = False
+        self.settle()
 
     def load(self, version: Version) -> Loaded:
         import mlflow.pyfunc
@@ -156,6 +159,8 @@ class FollowingModel:
                     return
                 self.failed, self.next_attempt = version, time.monotonic() + RETRY
                 self.replace(version)
+            elif not self.settled:  # and requests that began with the old version have had their answers
+                self.settle()
             self.failed = trouble = None
         except Exception as error:
             trouble = str(error) if isinstance(error, ImagelabError) else reason_of(error)
@@ -166,7 +171,18 @@ class FollowingModel:
     def replace(self, version: Version) -> None:
         old, self.loaded = self.loaded, self.load(version)
         old.batcher.close()
+        self.settled = False
         say(f"version {version.version} of {self.model} answers now, after version {old.version.version}")
+
+    def settle(self) -> None:
+        """Remove what is left of an old version, and hide a million objects that stay from the garbage collector.
+
+        It would look at all of them every few seconds, and let every request wait for a third of a second.
+        """
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self.settled = True
 
     def end(self) -> None:
         """Look no more. A load under way is waited for: Python would never end, for want of a lock of h5py's."""
