@@ -24,7 +24,7 @@ LARGE_PIXELS = 4_000_000  # from here on images are decoded one at a time: each 
 LARGE = threading.Lock()
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # Images that go through the network at once: the kernels keep memory for each size that they have seen.
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+SIZES = (1, 2, 3, *(part * 2**power for power in range(6) for part in (4, 5, 6, 7)), 256)
 COLUMN = "image"
 
 
