@@ -34,7 +34,7 @@ doctor: setup ## what this machine has, and what to type next
 	@python -m entrypoints.doctor
 
 test: setup ## run every test; some by ARGS="-k settings"
-	python -m pytest --numprocesses 2 --dist loadscope $(ARGS)
+	python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup ## format and lint check, types
 	ruff format --check . && ruff check . && mypy

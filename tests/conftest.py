@@ -23,10 +23,16 @@ start_keras()
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
+TAKE_MINUTES = ("test_deeds", "test_story", "test_train_command", "test_transfer_command", "test_tune_command")
 CHROMIUM = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,4000"),
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules come first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in TAKE_MINUTES)
 
 
 @pytest.fixture(autouse=True)

@@ -213,7 +213,7 @@ def test_a_grid_survives_a_killed_worker(project: Project) -> None:
 
 
 def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_killed(project: Project) -> None:
-    settings = ("n_trials=2", "epochs=40", "early_stopping_patience=0", "model=basic_cnn", "study=s")
+    settings = ("n_trials=2", "epochs=20", "early_stopping_patience=0", "model=basic_cnn", "study=s")
     code, _, errors = finish(project.tune(*settings))
     assert code == 0, errors
     assert not [run for run in project.runs() if "refit_of_trial" in run.data.tags]
@@ -226,7 +226,7 @@ def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_kill
         assert code == 0, errors
         [refit] = [run for run in project.runs() if "refit_of_trial" in run.data.tags]
         assert refit.info.status == "FINISHED"
-    assert len(project.history(refit.info.run_id, "val_accuracy")) == 40
+    assert len(project.history(refit.info.run_id, "val_accuracy")) == 20
     assert_whole(project.client, project.study("s"), 2)
 
 
@@ -395,11 +395,11 @@ def test_four_workers_on_two_machines_and_a_database_that_goes_away(
     database, uri, storage = team
     elsewhere = Project(tmp_path / "elsewhere")
     shutil.copytree(project.folder, elsewhere.folder)
-    settings = ("n_trials=24", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=20")
+    settings = ("n_trials=24", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=10")
     sessions = [machine.tune(*settings, MLFLOW_TRACKING_URI=uri) for machine in (project, elsewhere)]
     wait_until(lambda: trials_begun(project, "COMPLETE", storage=storage) >= 3)
     database.stop()
-    time.sleep(30)
+    time.sleep(20)  # longer than workers are without a sign of life
     database.start()
     for session in sessions:
         code, output, errors = finish(session)

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,14 @@ from imagelab.registry.rollback import roll_back
 from imagelab.settings import PromoteSettings, RollbackSettings
 from tests.conftest import Project, finish, make_project
 
+TRAIN = """
+import sys
+from imagelab.experiment import run_experiment
+from imagelab.settings import TrainSettings, parse
+for flags in sys.argv[1:]:
+    same = ["--dataset=digits", "--model=basic_ann", "--mixed_precision=float32"]
+    run_experiment(parse(TrainSettings, "train", [*same, *flags.split()]))
+"""
 NAME = "digits-basic_ann"
 HERE = {"dataset": "digits", "model": "basic_ann"}
 
@@ -23,11 +32,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
     """A project with three runs: weak, strong (of the same split), and other (of another split)."""
     folder = tmp_path_factory.mktemp("promote") / "project"
     project = make_project(folder, empty_database)
-    wanted = {"weak": ["epochs=1"], "strong": ["epochs=12"], "other": ["epochs=6", "seed=5"]}
-    started = [project.train(*settings, f"note={note}", "mixed_precision=float32") for note, settings in wanted.items()]
-    for process in started:
-        code, _, errors = finish(process)
-        assert code == 0, errors
+    wanted = ("--note=weak --epochs=1", "--note=strong --epochs=12", "--note=other --epochs=6 --seed=5")
+    code, _, errors = finish(project.start(sys.executable, "-c", TRAIN, *wanted))
+    assert code == 0, errors
     yield project
     project.end()
 

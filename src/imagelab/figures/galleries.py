@@ -42,5 +42,5 @@ def draw_grid(images: np.ndarray, captions: list[str], colors: list[str], title:
         if index < len(images):
             image = images[index]
             axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(captions[index].replace("_", " "), fontsize=8, color=colors[index], parse_math=False)
+            axes.set_title(captions[index].replace("_", " "), fontsize=8, color=colors[index], y=1, parse_math=False)
     return figure
