@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,15 @@ from imagelab.tracking import reason_of
 Image = np.ndarray | str  # decoded, or the reason why it is not
 
 
-def predict_here(job: Job, numbers: Sequence[int], uri: str, workers: int, update: Callable[[int], None]) -> None:
+def predict_here(job: Job, numbers: Sequence[int], path: Path, workers: int, update: Callable[[int], None]) -> None:
     """Make these shards.
 
     Args:
-        uri: of the model.
+        path: the folder of the MLflow model.
         workers: threads that decode.
         update: is told how many images are done in all.
     """
-    model = load_served_model(uri)
+    model = load_served_model(path)
     done, held = job.source.count - job.images_in(numbers), []
     for chunk, images in decoded(job.chunks(numbers), model, workers):
         held.append(answered(job, model, chunk, images))
@@ -38,7 +39,7 @@ def predict_here(job: Job, numbers: Sequence[int], uri: str, workers: int, updat
         update(done)
 
 
-def load_served_model(uri: str) -> Any:
+def load_served_model(path: Path) -> Any:
     """The model as served_model.py has it.
 
     Raises:
@@ -48,9 +49,9 @@ def load_served_model(uri: str) -> Any:
     import mlflow.pyfunc
 
     try:
-        return mlflow.pyfunc.load_model(uri).unwrap_python_model()
+        return mlflow.pyfunc.load_model(str(path)).unwrap_python_model()
     except Exception as error:
-        raise RegistryError(f"{uri} cannot be loaded ({reason_of(error)})") from error
+        raise RegistryError(f"the model cannot be loaded ({reason_of(error)})") from error
 
 
 def decoded(chunks: Iterable[Chunk], model: Any, workers: int) -> Iterator[tuple[Chunk, list[Image]]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagelab.errors import RegistryError, SettingsError
 from imagelab.registry.lookup import version_of
+from imagelab.registry.versions import DIGEST
 from imagelab.tracking import reason_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class Registered:
     """A version of a registered model, and what can be known of it without loading the network.
 
     Attributes:
+        digest: of its files, as they were registered.
         can_report: whether it can tell of images that it cannot use, as Spark needs it.
     """
 
@@ -23,6 +25,7 @@ class Registered:
     version: str
     model_id: str
     run_id: str
+    digest: str | None
     classes: int
     has_superclass: bool
     can_report: bool
@@ -54,6 +57,7 @@ def describe(client: "Client", name: str, version: str) -> Registered:
         version,
         str(found.model_id or info.model_id or ""),
         str(found.run_id or info.run_id or ""),
+        found.tags.get(DIGEST),
         classes=len(metadata["class_names"]),
         has_superclass="superclass" in outputs.input_names(),
         can_report=any(param.name == "on_error" for param in params or ()),

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagelab.console import say
-from imagelab.errors import Interrupted, PredictionError, RegistryError, SettingsError, TrackingError
+from imagelab.errors import Interrupted, PredictionError, SettingsError, TrackingError
 from imagelab.prediction.job import Job
 from imagelab.prediction.manifest import Manifest, begin, facts_of, is_asked_again, manifest_of
 from imagelab.prediction.opening import open_source
 from imagelab.prediction.parts import Parts, being_written
 from imagelab.prediction.progress import PredictionProgress
 from imagelab.prediction.registered import Registered, describe
+from imagelab.registry.artifacts import fetched
 from imagelab.registry.lookup import aliases_of, version_behind
 from imagelab.settings import PredictSettings
-from imagelab.tracking import note_in_wrapper, reason_of, use_tracking_store
+from imagelab.tracking import note_in_wrapper, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -105,8 +105,12 @@ def work(job: Job, settings: PredictSettings, registered: Registered) -> tuple[i
     say(f"{images:,} images for {registered.title}" + (f"; {done:,} are done already" if done else ""))
     started = time.perf_counter()
     if missing:
-        with telling_how_to_go_on(job), PredictionProgress(job.source.count, done) as progress:
-            engine_of(settings)(job, missing, settings, registered, progress.update)
+        with (
+            telling_how_to_go_on(job),
+            fetched(registered.uri, registered.digest) as model,
+            PredictionProgress(job.source.count, done) as progress,
+        ):
+            run_engine(job, missing, settings, model, progress.update)
     return images, time.perf_counter() - started
 
 
@@ -120,35 +124,17 @@ def telling_how_to_go_on(job: Job) -> Iterator[None]:
         raise
 
 
-Engine = Callable[[Job, Sequence[int], PredictSettings, Registered, Callable[[int], None]], None]
-
-
-def engine_of(settings: PredictSettings) -> Engine:
-    return on_spark if settings.engine == "spark" else here
-
-
-def here(
-    job: Job, missing: Sequence[int], settings: PredictSettings, registered: Registered, update: Callable[[int], None]
+def run_engine(
+    job: Job, missing: Sequence[int], settings: PredictSettings, model: Path, update: Callable[[int], None]
 ) -> None:
-    from imagelab.prediction.local import predict_here
+    if settings.engine == "spark":
+        from imagelab.prediction.spark import predict_on_spark
 
-    workers = settings.workers or len(os.sched_getaffinity(0))
-    predict_here(job, missing, registered.uri, workers, update)
-
-
-def on_spark(
-    job: Job, missing: Sequence[int], settings: PredictSettings, registered: Registered, update: Callable[[int], None]
-) -> None:
-    import mlflow.artifacts
-
-    from imagelab.prediction.spark import predict_on_spark
-
-    with tempfile.TemporaryDirectory(prefix="imagelab-model-") as folder:
-        try:
-            model = Path(mlflow.artifacts.download_artifacts(registered.uri, dst_path=folder))
-        except Exception as error:
-            raise RegistryError(f"{registered.uri} cannot be had ({reason_of(error)})") from error
         predict_on_spark(job, missing, model, settings.master, update)
+    else:
+        from imagelab.prediction.local import predict_here
+
+        predict_here(job, missing, model, settings.workers or len(os.sched_getaffinity(0)), update)
 
 
 def tags_of(registered: Registered) -> dict[str, str]:

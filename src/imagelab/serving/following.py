@@ -5,7 +5,6 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,9 @@ import pandas as pd
 
 from imagelab.console import say
 from imagelab.errors import ImagelabError, RegistryError
+from imagelab.registry.artifacts import fetched
 from imagelab.registry.lookup import version_behind, version_of
+from imagelab.registry.versions import DIGEST
 from imagelab.serving.batching import Batcher
 from imagelab.serving.metrics import Metrics
 from imagelab.tracking import reason_of
@@ -122,8 +123,9 @@ class FollowingModel:
 
         name = f"version {version.version} of {version.model}"
         try:
-            with TemporaryDirectory() as folder:
-                pyfunc = mlflow.pyfunc.load_model(f"models:/{version.model}/{version.version}", dst_path=folder)
+            digest = version_of(self.client, version.model, version.version).tags.get(DIGEST)
+            with fetched(f"models:/{version.model}/{version.version}", digest) as path:
+                pyfunc = mlflow.pyfunc.load_model(str(path))
             served = pyfunc.unwrap_python_model()
             loaded = Loaded(version, pyfunc, served, Batcher(served.probabilities, self.metrics.batch.observe))
         except Exception as error:

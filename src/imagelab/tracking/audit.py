@@ -1,7 +1,6 @@
 """The run that a promotion or rollback leaves behind: small, written at once, ended as the deed ends."""
 
 import json
-import os
 import tempfile
 import time
 import traceback
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from imagelab.console import say
 from imagelab.errors import ImagelabError, Interrupted, SettingsError, unswallowed
 from imagelab.tracking.afterwards import after_mlflow_run
-from imagelab.tracking.lifecycle import experiment_id
+from imagelab.tracking.lifecycle import experiment_id, take_or_create_run
 from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.requests import ask
 from imagelab.tracking.resuming import mark_killed, this_process, was_here_and_died
@@ -116,21 +115,11 @@ def audited_run(
 
 
 def open_audit(client: "MlflowClient", phase: str, registered_model: str) -> Audit:
-    from mlflow.tracking.context import registry
-
-    name = f"{phase} of {registered_model}"
     tags = {"phase": phase, "registered_model": registered_model, **this_process()}
     if uncommitted_changes(project_folder()):
         tags["git_dirty"] = "true"
-    wrapper = os.environ.get("MLFLOW_RUN_ID")
-    if wrapper is None:
-        all_tags = {**registry.resolve_tags(), **tags}
-        run = ask(client.create_run, ask(experiment_id, client), None, all_tags, name)
-        return Audit(client, run.info.run_id, wrapped=False)
-    audit = Audit(client, wrapper, wrapped=True)
-    audit.log_tags(**tags, **{"mlflow.runName": name})
-    del os.environ["MLFLOW_RUN_ID"]
-    return audit
+    run_id, wrapped = ask(take_or_create_run, client, f"{phase} of {registered_model}", tags)
+    return Audit(client, run_id, wrapped)
 
 
 def create_history_run(client: "MlflowClient", registered_model: str) -> str:

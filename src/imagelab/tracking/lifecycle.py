@@ -73,6 +73,20 @@ def open_run(client: "MlflowClient", settings: Mapping[str, Any], tags: Mapping[
     return run
 
 
+def take_or_create_run(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+    """The id of a run that is no training, and whether it is the one that `mlflow run` has opened for this process."""
+    from mlflow.tracking.context import registry
+
+    wrapper = os.environ.get("MLFLOW_RUN_ID")
+    if wrapper is None:
+        made = client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, name)
+        return str(made.info.run_id), False
+    for key, value in {**tags, "mlflow.runName": name}.items():
+        client.set_tag(wrapper, key, value)
+    del os.environ["MLFLOW_RUN_ID"]
+    return wrapper, True
+
+
 def begin(run: Run, resumed: bool) -> None:
     """Log who works on the run now, and what it is about if that is not logged yet."""
     run.log_tags(**this_process())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking.afterwards import leave_wrapper
 from imagelab.tracking.ending import log_end, settle
-from imagelab.tracking.lifecycle import experiment_id
+from imagelab.tracking.lifecycle import take_or_create_run
 from imagelab.tracking.requests import insist
 from imagelab.tracking.resuming import lock_run, mark_killed, this_process, try_lock, was_here_and_died
 from imagelab.tracking.run import Run
@@ -28,14 +28,7 @@ PARENT = "mlflow.parentRunId"
 
 def create_parent(client: "MlflowClient", study: str) -> str:
     """Make the run of a study, or take the one that `mlflow run` has opened for this process; its id."""
-    from mlflow.tracking.context import registry
-
-    tags = {"study": study, "phase": "study", **this_process()}
-    if wrapper := os.environ.pop("MLFLOW_RUN_ID", None):
-        for key, value in {**tags, "mlflow.runName": study}.items():
-            client.set_tag(wrapper, key, value)
-        return wrapper
-    return str(client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, study).info.run_id)
+    return take_or_create_run(client, study, {"study": study, "phase": "study", **this_process()})[0]
 
 
 def join_parent(client: "MlflowClient", run_id: str, study: str) -> None:
