@@ -34,7 +34,7 @@ MUST_NOT = {
     "serving": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "features"},
     "registry": {"training", "tuning", "experiment", "reporting", "figures", "serving"},
 }
-LONGER = {"served_model.py": 280}  # stored with each model, which needs nothing else of ours: one file
+LONGER = {"served_model.py": 320}  # stored with each model, which needs nothing else of ours: one file
 
 
 def room_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Server
 from tests.postgresql import PostgreSQL
 
 PROMOTION = ["challenger", "promotion"]
@@ -103,6 +103,14 @@ def test_rollbacks_killed_after_any_step_and_typed_again_swap_once_each(uri: str
 @pytest.mark.parametrize("what", ["at_once", "storm"])
 def test_six_promotions_at_once_have_one_order(what: str, uri: str, tmp_path: Path) -> None:
     """The storm kills them, too, at any step, and starts them again."""
+    assert_one_order(what, uri, tmp_path)
+
+
+def test_a_storm_through_a_server(server: Server, tmp_path: Path) -> None:
+    assert_one_order("storm", server.uri, tmp_path)
+
+
+def assert_one_order(what: str, uri: str, tmp_path: Path) -> None:
     [state] = states(what, uri, tmp_path).values()
     assert_whole(state)
     best = json.loads((tmp_path / "candidates.json").read_text())[-1]

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from mlflow.entities import ViewType
 
 from imagelab.errors import RegistryError, SettingsError
 from imagelab.registry.referee import Referee
@@ -30,6 +31,8 @@ def test_rollbacks_swap_and_go_to_any_version(registry: Registry) -> None:
     with pytest.raises(SettingsError, match="no previous champion to go back to.*to_version=N"):
         registry.roll_back()
     assert not registry.client.search_runs(["0"], "tags.phase = 'rollback'")
+    [deleted] = registry.client.search_runs(["0"], "tags.phase = 'rollback'", run_view_type=ViewType.DELETED_ONLY)
+    assert deleted.info.status == "FAILED"
     registry.promote("strong")
     assert "version 1 is champion again, version 2 is previous" in registry.roll_back()
     assert registry.aliases == {"champion": 1, "previous": 2}

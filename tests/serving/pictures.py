@@ -59,7 +59,17 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def header(width: int, height: int, colour: int, interlaced: bool = False) -> bytes:
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, interlaced))
+    return b"\x89PNG\r\n\x1a\n" + size
+
+
 def header_only(width: int, height: int) -> bytes:
     """The first bytes of a PNG of any size."""
-    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT", b"")
+    return header(width, height, 2) + chunk(b"IDAT", b"")
+
+
+def grey_png(rows: list[int], height: int, interlaced: bool = False) -> bytes:
+    """A PNG of grey value 200, 8 wide, with rows of so many pixels, whether they are all or not."""
+    pixels = b"".join(b"\0" + b"\xc8" * columns for columns in rows)
+    return header(8, height, 0, interlaced) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")

@@ -16,6 +16,7 @@ from tests.serving import levels
 from tests.serving.pictures import (
     animation,
     file_of,
+    grey_png,
     half_white,
     header_only,
     noise,
@@ -33,9 +34,11 @@ ARRAY = np.full((1, 8, 8, 3), 200)
 RANGE = "pixels are whole numbers 0-255"
 SHAPE = "arrays are (n, 8, 8, 3) or grey (n, 8, 8), not {}; images of other sizes can be sent as files"
 FORMAT = "the body is not one of MLflow's input formats"
-KEYS = "the body is a JSON object with one of: inputs, instances, dataframe_split, dataframe_records"
+KEYS = "the body is JSON with exactly one of: inputs, instances, dataframe_split, dataframe_records"
 SCALED = f"{RANGE}; these look scaled to 0-1: multiply them by 255"
 UNKNOWN = "the image cannot be decoded; known formats: PNG, JPEG, WEBP, GIF, BMP"
+CUT_OFF = "the image is damaged: PNG data cannot be decoded"
+SEVEN_PASSES = [1, 1, 2, 2, 2, 4, 4, *[4] * 4, *[8] * 4]  # pixels in the rows of an interlaced PNG of 8 x 8
 NO_TEXT = "that text is not base64"
 ITEM = "an image is base64 text, bytes or an array, not {}"
 COLUMN = "the table needs one column 'image' with images as base64 text; it has {}"
@@ -108,7 +111,11 @@ FILES: dict[str, tuple[bytes, int | str]] = {
     ),
     "PNG header of 2^31 x 1": (header_only(2**31 - 1, 1), "the image has more than 50,000,000 pixels"),
     "PNG header of 0 x 0": (header_only(0, 0), UNKNOWN),
-    "PNG without pixels": (header_only(5, 5), "the image is damaged: PNG data cannot be decoded"),
+    "PNG without pixels": (header_only(5, 5), CUT_OFF),
+    "PNG with all of its rows": (grey_png([8] * 5, 5), BRIGHT),
+    "PNG with three of five rows": (grey_png([8] * 3, 5), CUT_OFF),
+    "interlaced PNG": (grey_png(SEVEN_PASSES, 8, interlaced=True), BRIGHT),
+    "interlaced PNG without its last row": (grey_png(SEVEN_PASSES[:-1], 8, interlaced=True), CUT_OFF),
     **{
         f"half a {kind}": (
             (whole := file_of(noise(), kind))[: len(whole) // 2],

@@ -41,8 +41,8 @@ def manifest_of(settings: PredictSettings, registered: Registered, source: Sourc
 
 
 def begin(parts: Parts, begun: Manifest | None, manifest: Manifest, settings: PredictSettings) -> None:
-    """Begin a new output; one of other images or another model that was begun here must not be lost by mistake."""
-    if begun is not None and not settings.overwrite:
+    """Begin a new output; shards of other images or another model must not be lost by mistake."""
+    if begun is not None and parts.finished() and not settings.overwrite:
         what = [f"{key}={begun.get(key)} (now {manifest[key]})" for key in manifest if begun.get(key) != manifest[key]]
         raise SettingsError(
             f"output={settings.output}: another prediction was begun there and is unfinished, with {'; '.join(what)}. "

@@ -138,7 +138,8 @@ def run_engine(
 
 
 def tags_of(registered: Registered) -> dict[str, str]:
-    return {"phase": "prediction", "registered_model": registered.name, "version": registered.version}
+    tags = {"phase": "prediction", "registered_model": registered.name, "version": registered.version}
+    return {**tags, "mlflow.runName": f"prediction by {registered.title}"}
 
 
 def conclusion(parts: Parts, count: int, unreadable: int, images: int, seconds: float) -> str:

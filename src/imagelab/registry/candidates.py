@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
-from imagelab.errors import RegistryError, SettingsError, TrackingError
+from imagelab.errors import SettingsError, TrackingError
 from imagelab.settings import PromoteSettings
 from imagelab.tracking import ask, is_missing, pages, runs_of_all
 
@@ -30,8 +30,7 @@ def find_candidate(client: "Client", settings: PromoteSettings, rolled_back: Map
         rolled_back: models, and their versions, that somebody has gone back from: only `run_id` brings them again.
 
     Raises:
-        SettingsError: `run_id` names none, or one of another data set or model, or one that has no model.
-        RegistryError: there is no such run.
+        SettingsError: there is no such run, or `run_id` names one of another data set or model, or without a model.
     """
     if settings.run_id:
         return named_run(client, settings.run_id, settings.dataset, settings.model)
@@ -43,7 +42,7 @@ def find_candidate(client: "Client", settings: PromoteSettings, rolled_back: Map
         elif model_id:
             return candidate_of(run, model_id)
     train = f"mlflow run . -e train --env-manager local -P dataset={settings.dataset} -P model={settings.model}"
-    raise RegistryError(f"no finished run of {settings.model} on {settings.dataset} has a model; train one: {train}")
+    raise SettingsError(f"no finished run of {settings.model} on {settings.dataset} has a model; train one: {train}")
 
 
 def candidate_of(run: Any, model_id: str) -> Candidate:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from imagelab.errors import RegistryError, SettingsError
+from imagelab.registry.report import typed
 from imagelab.tracking import reason_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def aliases_of(client: "Client", name: str) -> dict[str, Any]:
     names = ", ".join(model.name for model in client.search_registered_models(max_results=SHOWN))
     raise SettingsError(
         f"dataset, model: there is no registered model {name}; there are: {names or 'none'} "
-        "(promote registers one: mlflow run . -e promote --env-manager local)"
+        f"(promote registers one: {typed('promote', name)})"
     )
 
 

@@ -10,7 +10,7 @@ from imagelab.registry.candidates import Candidate, find_candidate
 from imagelab.registry.gate import Bounds
 from imagelab.registry.history import Aliases, Event
 from imagelab.registry.opening import find_registered_model, open_registered_model
-from imagelab.registry.report import SERVE, told
+from imagelab.registry.report import told, typed
 from imagelab.registry.verdict import Compare, pass_gate, who
 from imagelab.registry.versions import register_once
 from imagelab.settings import PromoteSettings
@@ -49,10 +49,8 @@ def show_history(client: "Client", settings: "RegistrySettings") -> str:
     leave_wrapper("delete")  # a look is no run
     model = find_registered_model(client, settings.registered_model)
     if model is None:
-        promote_it = f"mlflow run . -e promote --env-manager local -P dataset={settings.dataset}"
-        raise SettingsError(
-            f"{settings.registered_model}: has no history; begin it with: {promote_it} -P model={settings.model}"
-        )
+        name = settings.registered_model
+        raise SettingsError(f"{name}: has no history; begin it with: {typed('promote', name)}")
     return told(model)
 
 
@@ -93,4 +91,4 @@ def conclude(model: RegisteredModel, event: Event) -> str:
     beside = f", version {old} is previous (accuracy {facts['champion_accuracy']})" if old else ""
     meanwhile = "" if found.champion == new else f"; meanwhile aliases have moved on: {found}"
     said = f"{model.name} version {new} is champion (accuracy {facts['accuracy']}){beside}{meanwhile}"
-    return f"{said}; run {event.by['run_id']}; {SERVE.format(name=model.name)}"
+    return f"{said}; run {event.by['run_id']}; serve it: {typed('serve', model.name)}"

@@ -11,7 +11,7 @@ from imagelab.data.dataset import Dataset, Split, split_validation
 from imagelab.errors import DataError, RegistryError
 from imagelab.quiet import start_keras
 from imagelab.registry.artifacts import fetched, let_it_answer, load_network, megabytes
-from imagelab.registry.report import ROLL_BACK
+from imagelab.registry.report import typed
 from imagelab.registry.scoring import Comparison, Entrant, compare_entrants, compiled
 from imagelab.registry.versions import DIGEST, find_version
 from imagelab.tracking import ask
@@ -42,17 +42,15 @@ class Referee:
             try:
                 entrants.append(self.entrant(champion))
             except RegistryError as error:
-                raise RegistryError(f"{error}; it is the champion: first {self.other_champion()}") from error
+                raise RegistryError(
+                    f"{error}; it is the champion: first {typed('rollback', self.name)} -P to_version=N"
+                ) from error
         self.entrants = {entrant.version: entrant for entrant in entrants}
         common = common_images(entrants)
         return compare_entrants(self.data(), entrants, common)
 
     def entrant(self, version: str) -> Entrant:
         return self.entrants.get(version) or self.load(version)
-
-    def other_champion(self) -> str:
-        model = self.name.removeprefix(f"{self.dataset_name}-")
-        return f"{ROLL_BACK} -P dataset={self.dataset_name} -P model={model} -P to_version=N"
 
     def data(self) -> Dataset:
         if self.dataset is None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from imagelab.registry.scoring import Comparison
 
 Row = dict[str, str]
-SERVE = 'serve it: mlflow models serve -m "models:/{name}@champion" --env-manager local -p 5001'
-ROLL_BACK = "mlflow run . -e rollback --env-manager local"
 FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
     "top_5_accuracy": ("top-5 accuracy", "{:.2%}"),
@@ -23,6 +21,12 @@ FIGURES = {
     "latency_ms": ("latency of one image, ms", "{:.2f}"),
     "size_mb": ("size, MB", "{:.2f}"),
 }
+
+
+def typed(command: str, registered_model: str) -> str:
+    """A command about a registered model DATASET-MODEL, to be typed as it is."""
+    dataset, _, model = registered_model.partition("-")
+    return f"mlflow run . -e {command} --env-manager local -P dataset={dataset} -P model={model}"
 
 
 def comparison_rows(comparison: "Comparison", versions: Sequence[str]) -> list[Row]:

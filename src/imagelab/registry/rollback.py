@@ -10,7 +10,7 @@ from imagelab.registry.artifacts import let_it_answer
 from imagelab.registry.history import Aliases, Event, Log
 from imagelab.registry.opening import open_registered_model
 from imagelab.registry.promotion import show_history
-from imagelab.registry.report import SERVE
+from imagelab.registry.report import typed
 from imagelab.registry.verdict import who
 from imagelab.registry.versions import fetched_version, find_version
 from imagelab.settings import RollbackSettings
@@ -55,7 +55,7 @@ def roll_back_model(
     log = model.settle()
     if to_version is None and (unheard := unheard_rollback(model, log, who(audit))):
         audit.log_tags(verdict="completed")
-        return f"{unheard}; nothing else moved: type it again to swap back; {SERVE.format(name=model.name)}"
+        return f"{unheard}; nothing else moved: type it again to swap back; serve it: {typed('serve', model.name)}"
     champion = log.aliases.champion
     target = to_version or other_version(model, log.aliases)
     if target != champion:
@@ -71,7 +71,7 @@ def roll_back_model(
         if model.history.append(log.number + 1, event):
             model.settle()
             beside = f", version {event.aliases.previous} is previous" if event.aliases.previous else ""
-            return f"{model.name} version {target} is champion again{beside}; {SERVE.format(name=model.name)}"
+            return f"{model.name} version {target} is champion again{beside}; serve it: {typed('serve', model.name)}"
         say(f"{model.name}: another promotion or rollback was faster; looking again")
     raise RegistryError(f"{model.name}: others were faster {TRIES} times; try again when fewer are at it")
 

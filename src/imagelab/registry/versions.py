@@ -76,7 +76,7 @@ def create_version(model: RegisteredModel, candidate: Candidate) -> Version:
         REGISTERED_BY: json.dumps(this_process()),
     }
     # Nothing is copied, so there is nothing to wait for; MLflow would say that it waits.
-    options = {"run_id": candidate.run_id, "tags": tags, "await_creation_for": 0}
+    options = {"run_id": candidate.run_id, "model_id": candidate.model_id, "tags": tags, "await_creation_for": 0}
     made = ask(model.client.create_model_version, model.name, source, **options)
     shown = json.dumps([{"name": model.name, "version": made.version}])
     model.attempt(model.client.set_logged_model_tags, candidate.model_id, {SHOWN: shown})

@@ -20,7 +20,7 @@ FAILED = "the model failed; the server's log says why"
 FORMATS = "the body is not one of MLflow's input formats"
 SENTENCES = {  # what MLflow's messages have in them, and what is said instead: they are long and repeat the request
     "a valid JSON formatted": "the body is not valid JSON",
-    "input fields": "the body is a JSON object with one of: inputs, instances, dataframe_split, dataframe_records",
+    "input fields": "the body is JSON with exactly one of: inputs, instances, dataframe_split, dataframe_records",
     "inhomogeneous": "rows of an array differ in length, or files and arrays are mixed",
     "maximum number of dimension": "the array has too many dimensions",
     "a valid JSON-formatted": FORMATS,

@@ -6,7 +6,9 @@ it needs nothing of ours and each version keeps the code that it was logged with
 
 import base64
 import re
+import struct
 import threading
+import zlib
 from contextlib import nullcontext
 from io import BytesIO
 from typing import Any
@@ -22,6 +24,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 50_000_000  # of one image, before it is decoded
 LARGE_PIXELS = 4_000_000  # from here on images are decoded one at a time: each may need 16 bytes a pixel
 LARGE = threading.Lock()
+UNPACKED = 2**20  # bytes of a PNG that are unpacked at once, only to be counted
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # Images that go through the network at once: the kernels keep memory for each size that they have seen.
 SIZES = (1, 2, 3, *(part * 2**power for power in range(6) for part in (4, 5, 6, 7)), 256)
@@ -114,14 +118,40 @@ def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
         raise refuse(f"the image has more than {MOST_PIXELS:,} pixels") from None
     except Exception:
         raise refuse(f"the image cannot be decoded; known formats: {', '.join(FORMATS)}") from None
-    count, format_name = image.width * image.height, image.format
+    count, format_name = image.width * image.height, str(image.format)
     if count > MOST_PIXELS:
         raise refuse(f"the image has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    damaged = refuse(f"the image is damaged: {format_name} data cannot be decoded")
     try:
         with LARGE if count > LARGE_PIXELS else nullcontext():
+            if format_name == "PNG" and ends_early(content):
+                raise damaged
             return shrunk(image, image_shape)
     except Exception:
-        raise refuse(f"the image is damaged: {format_name} data cannot be decoded") from None
+        raise damaged from None
+
+
+def ends_early(png: bytes) -> bool:
+    """Whether a PNG has data of fewer pixels than it says; Pillow takes those that are missing for black."""
+    missing = sum(rows * (1 + row_bytes) for rows, row_bytes in passes(png))
+    stream, place = zlib.decompressobj(), 8
+    while missing > 0 and place + 8 <= len(png):
+        length, kind = int.from_bytes(png[place : place + 4], "big"), png[place + 4 : place + 8]
+        packed = png[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
+        while missing > 0 and packed:
+            missing -= len(stream.decompress(packed, UNPACKED))
+            packed = stream.unconsumed_tail
+        place += 12 + length
+    return missing > 0
+
+
+def passes(png: bytes) -> list[tuple[int, int]]:
+    """(rows, bytes a row) of each pass over a PNG's pixels, one or, interlaced, seven; as its header has it."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", png[16:29])
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    steps = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(len(range(x, width, dx)), len(range(y, height, dy))) for x, y, dx, dy in steps]
+    return [(rows, (columns * bits + 7) // 8) for columns, rows in sizes if columns]
 
 
 def shrunk(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:

@@ -13,6 +13,8 @@ def readable_token(path: Path) -> Path:
         words = path.expanduser().read_text().split()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        words = []
     if len(words) != 1:
         raise ValueError("must be a file that holds the token, a word without blanks, and nothing else")
     return path.expanduser()

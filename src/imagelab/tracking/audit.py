@@ -79,6 +79,7 @@ class Audit:
         if self.wrapped:
             after_mlflow_run("delete", self.run_id)
         else:
+            self.client.set_terminated(self.run_id, "FAILED")  # should somebody restore it
             self.client.delete_run(self.run_id)
 
 
