@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.conftest import absent, free_port
@@ -12,16 +13,13 @@ OWNER = "postgres"  # PostgreSQL refuses to run as root
 
 
 class PostgreSQL:
-    """A cluster in a folder of its own."""
+    """A cluster in a folder of its own, not pytest's: that is closed to other users, as the owner is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         if not PROGRAMS:
             absent("PostgreSQL (Debian: postgresql)")
-        self.folder, self.port = folder / "cluster", free_port()
-        self.folder.mkdir()
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="imagelab-postgresql-")), free_port()
         if os.geteuid() == 0:
-            for path in (*folder.parents, folder):  # the owner must be able to reach its folder
-                path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(self.folder, OWNER)
         self.run("initdb", "-D", self.data, "-U", "tuner", "--auth=trust", "--no-sync")
 
@@ -42,6 +40,10 @@ class PostgreSQL:
     def stop(self) -> None:
         """End it as a crash would: connections break in the middle of whatever they do."""
         self.run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
 
     def make(self, database: str) -> str:
         """Make a database; its URL."""

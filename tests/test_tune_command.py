@@ -7,7 +7,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +160,15 @@ def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) ->
 
 
 def process_in_a_trial(project: Project, session: "subprocess.Popen[str]") -> int:
-    """The worker of a trial that has just begun, after another has ended; such a trial has seconds to go."""
-    newest = timedelta(seconds=1)
+    """The worker of a trial that has just begun to train, after another has ended; it has seconds to go."""
+    wait_until(lambda: session.poll() is not None or trials_begun(project, "COMPLETE"))
+    seen: set[int] = set()
     while session.poll() is None:
-        if trials_begun(project, "COMPLETE"):
-            for trial in project.study().get_trials(states=[optuna.trial.TrialState.RUNNING]):
-                if "process" in trial.user_attrs and datetime.now() - (trial.datetime_start or datetime.min) < newest:
-                    return int(trial.user_attrs["process"]["pid"])
-        time.sleep(0.05)
+        running = project.study().get_trials(states=[optuna.trial.TrialState.RUNNING])
+        training = {trial.number: trial for trial in running if "run_id" in trial.user_attrs}
+        for number in set(training) - seen if seen else ():
+            return int(training[number].user_attrs["process"]["pid"])
+        seen |= set(training)
     raise AssertionError(session.communicate())
 
 
@@ -369,7 +369,7 @@ def shows_study(port: int) -> bool:
 @pytest.fixture
 def team(tmp_path: Path) -> Any:
     """A tracking server and a study database on one PostgreSQL server, as a team has them."""
-    database = PostgreSQL(tmp_path)
+    database = PostgreSQL()
     database.start()
     store, studies = database.make("mlflow"), database.make("optuna")
     port = free_port()
@@ -382,7 +382,7 @@ def team(tmp_path: Path) -> Any:
     yield database, f"http://127.0.0.1:{port}", studies
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
-    database.stop()
+    database.remove()
 
 
 def test_four_workers_on_two_machines_and_a_database_that_goes_away(

@@ -22,12 +22,12 @@ PROMOTION = ["challenger", "promotion"]
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
     """With a migrated database without runs, as a template."""
     folder = tmp_path_factory.mktemp("postgresql")
-    database = PostgreSQL(folder)
+    database = PostgreSQL()
     database.start()
     command = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
     subprocess.run([sys.executable, "-c", command, database.make("empty")], check=True, capture_output=True, cwd=folder)
     yield database
-    database.stop()
+    database.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
