@@ -31,5 +31,7 @@ class ServeSettings(RegisteredModelSettings):
     body_limit: float = Field(32, gt=0, le=4096, description="MiB that a request may have")
     batch_limit: int = Field(256, ge=1, le=100_000, description="images that a request may have")
     token_file: Annotated[Path, AfterValidator(readable_token)] | None = Field(
-        None, description="file with a token; requests then need the header Authorization: Bearer TOKEN"
+        None,
+        description="file with a token; requests then need the header Authorization: Bearer TOKEN",
+        examples=["the path of a file"],
     )
