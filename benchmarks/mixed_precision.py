@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.processes import measure
+from imagelab.keras_startup import start_keras
+from imagelab.settings import ExperimentSettings, validate
 
 MODELS = ("basic_ann", "basic_cnn", "deeper_cnn")
 
@@ -40,24 +42,15 @@ def main() -> None:
 
 
 def train_one(model_name: str, precision: str, seed: int, epochs: int) -> dict[str, float]:
-    import keras
+    start_keras()
+    from benchmarks.fits import prepare  # it imports Keras, which must have been started
 
-    from imagelab.data import load_dataset
-    from imagelab.data.dataset import split_validation
-    from imagelab.models import build_model
-    from imagelab.settings import TrainSettings
-    from imagelab.training import Checkpoints, choose_dtype_policy, train, under_policy
-
-    settings = TrainSettings(model=model_name, seed=seed, epochs=epochs or None).with_recipe()
-    dataset = load_dataset(settings.dataset)
-    fitted, validated = split_validation(dataset.train, **settings.arguments_of(split_validation))
-    keras.utils.set_random_seed(seed)
-    with under_policy(choose_dtype_policy(precision)):
-        model = build_model(model_name, dataset.image_shape, dataset.num_classes)
+    given = {"model": model_name, "seed": seed, "epochs": epochs or None, "mixed_precision": precision}
+    settings = validate(ExperimentSettings, {**given, "recipe": "best"}).with_recipe()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
-        train(model, fitted, validated, checkpoints, **settings.arguments_of(train))
-    return {"val_accuracy": checkpoints.best_row["val_accuracy"]}
+        fit = prepare(settings, Path(folder))
+        fit.run()
+        return {"val_accuracy": fit.checkpoints.best_row["val_accuracy"]}
 
 
 if __name__ == "__main__":

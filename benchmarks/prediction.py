@@ -73,7 +73,7 @@ def write_images(folder: Path, count: int, as_files: bool) -> Path:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    from imagelab.quiet import start_keras
+    from imagelab.keras_startup import start_keras
 
     start_keras()
     from imagelab.data import load_dataset
@@ -158,7 +158,7 @@ def compare(folder: Path) -> None:
 
 def predict_plainly(model_id: str, images: Path, output: Path) -> dict[str, Any]:
     """Every image into one array, all of them through `network.predict`."""
-    from imagelab.quiet import start_keras
+    from imagelab.keras_startup import start_keras
 
     start_keras()
     import mlflow

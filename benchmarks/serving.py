@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 CLIENTS = (1, 8, 32)
-OURS, PLAIN = "imagelab serve", "mlflow models serve"
+IMAGELAB, MLFLOW = "imagelab serve", "mlflow models serve"
 
 
 class Load(NamedTuple):
@@ -141,9 +141,9 @@ def compare(ours: str, plain: str, bodies: dict[str, Path], seconds: int) -> Non
     for address in (ours, plain):
         ask(address, bodies["array"], 1, 2)  # warm
     for clients in CLIENTS:
-        slow = row(PLAIN, plain, "array", bodies, clients, seconds)
+        slow = row(MLFLOW, plain, "array", bodies, clients, seconds)
         for kind in bodies:
-            fast = row(OURS, ours, kind, bodies, clients, seconds)
+            fast = row(IMAGELAB, ours, kind, bodies, clients, seconds)
             print(
                 f"{'':22}{clients:>8}{kind:>9}  {fast.rate / slow.rate:.1f} x the rate, p50 1/{slow.p50 / fast.p50:.1f}"
             )

@@ -60,10 +60,11 @@ def requests_to_send() -> list[tuple[str, bytes, int]]:
 def register(folder: Path) -> Any:
     import mlflow
 
+    from imagelab.keras_startup import start_keras
     from imagelab.models import build_model
-    from imagelab.quiet import start_keras
+    from imagelab.reporting import SERVED_MODEL
     from imagelab.tracking import use_tracking_store
-    from imagelab.tracking.model import log_model
+    from imagelab.tracking.logged_model import log_model
 
     os.chdir(folder)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
@@ -77,7 +78,8 @@ def register(folder: Path) -> Any:
     for version in ("1", "2"):
         build_model("basic_cnn", (8, 8, 1), 10).save(folder / "network.keras")
         run_id = client.create_run(experiment).info.run_id
-        model = log_model(run_id, folder, {"path": "network.keras", "example": "example.npy", "step": 0, **names})
+        entry = {"path": "network.keras", "example": "example.npy", "step": 0, **names}
+        model = log_model(run_id, folder, entry, SERVED_MODEL)
         client.create_model_version(NAME, f"models:/{model}", run_id, model_id=model)
         client.set_registered_model_alias(NAME, "champion", version)
     return client

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from imagelab.data import load_dataset
-from imagelab.data.dataset import Split, split_validation
+from imagelab.data.dataset import Split
+from imagelab.data.split import SplitSpec
 
 
 def network(name: str) -> nn.Module:
@@ -44,10 +45,10 @@ def scores(model: nn.Module, split: Split) -> float:
 def main(name: str, seed: int, batch_size: int, epochs: int) -> None:
     torch.manual_seed(seed)
     dataset = load_dataset("fashion_mnist")
-    fitted, validated = split_validation(dataset.train, 0.1, seed)
+    train_split, val_split = SplitSpec(seed, 0.1).split(dataset.train)
     model = network(name).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), 0.0005 if name == "deeper_cnn" else 0.001)
-    images, labels = torch.from_numpy(fitted.images), torch.from_numpy(fitted.labels)
+    images, labels = torch.from_numpy(train_split.images), torch.from_numpy(train_split.labels)
     started = time.perf_counter()
     for _ in range(epochs):
         model.train()
@@ -59,7 +60,7 @@ def main(name: str, seed: int, batch_size: int, epochs: int) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        scores(model, validated)
+        scores(model, val_split)
     speed = len(labels) * epochs / (time.perf_counter() - started)
     print(json.dumps({"images_per_second": speed, "test_accuracy": scores(model, dataset.test)}))
 

@@ -15,21 +15,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from imagelab import reporting
-from imagelab.quiet import start_keras
+from imagelab.evaluation.scores import Evaluation
+from imagelab.keras_startup import start_keras
 from imagelab.settings import TrainSettings
 from imagelab.tracking import Run, tracked_run
 
-spent: dict[str, list[float]] = {}
+seconds_of: dict[str, list[float]] = {}
 
 
 @contextmanager
 def timed(name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
-    spent.setdefault(name, []).append(time.perf_counter() - started)
+    seconds_of.setdefault(name, []).append(time.perf_counter() - started)
 
 
 def main() -> None:
@@ -43,71 +42,59 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-        from imagelab.data import load_dataset
-
-        dataset = load_dataset(settings.dataset)
-        fit_once(settings, dataset, None)  # warms up
+        fit_once(settings, None)  # warms up
         ratios = []
         for pair in range(arguments.pairs):
             first, second = (False, True) if pair % 2 else (True, False)
-            seconds = {tracked: run_once(settings, dataset, tracked) for tracked in (first, second)}
+            seconds = {tracked: run_once(settings, tracked) for tracked in (first, second)}
             ratios.append(seconds[True] / seconds[False])
             print(f"pair {pair}: untracked {seconds[False]:.2f} s, tracked {seconds[True]:.2f} s", file=sys.stderr)
     print(f"{arguments.model}: tracked / untracked fit: median ratio {median(ratios):.3f} of {arguments.pairs} pairs")
-    for name, seconds_spent in spent.items():
-        print(f"  {name:40} {median(seconds_spent):6.2f} s")
+    for name, times in seconds_of.items():
+        print(f"  {name:40} {median(times):6.2f} s")
 
 
-def run_once(settings: TrainSettings, dataset: Any, tracked: bool) -> float:
+def run_once(settings: TrainSettings, tracked: bool) -> float:
     """Seconds of the fit."""
     if not tracked:
-        return fit_once(settings, dataset, None)[0]
+        return fit_once(settings, None)[0]
     context = tracked_run(settings.model_dump(mode="json"), None, {}, {})
     with timed("start: open the run"):
         run = context.__enter__()
-    seconds, finish = fit_once(settings, dataset, run)
+    seconds, finish = fit_once(settings, run)
     finish()
     with timed("end: wait for delivery, model included"):
         context.__exit__(None, None, None)
     return seconds
 
 
-def fit_once(settings: TrainSettings, dataset: Any, run: Run | None) -> tuple[float, Callable[[], None]]:
-    import keras
+def fit_once(settings: TrainSettings, run: Run | None) -> tuple[float, Callable[[], None]]:
+    from benchmarks.fits import prepare
+    from imagelab import reporting
 
-    from imagelab.data.dataset import split_validation
-    from imagelab.evaluation import Evaluation
-    from imagelab.models import build_model
-    from imagelab.training import Checkpoints, choose_dtype_policy, predict, train, under_policy
-
-    fitted, validated = split_validation(dataset.train, **settings.arguments_of(split_validation))
-    keras.utils.set_random_seed(settings.seed)
-    policy = choose_dtype_policy(settings.mixed_precision)
-    with under_policy(policy):
-        model = build_model(settings.model, dataset.image_shape, dataset.num_classes)
+    folder = run.checkpoint_folder if run else Path(tempfile.mkdtemp(dir=Path.cwd()))
+    fit = prepare(settings, folder)
     if run:
         with timed("start: digest, data tables and samples"):
-            dataset.__dict__.pop("digest", None)
-            reporting.report_data(run, dataset, fitted, validated)
+            reporting.report_data(run, fit.fitter.dataset, fit.fitter.split, fit.fitter.splits)
         with timed("start: summary"):
-            reporting.report_network(run, model, policy)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(run.checkpoint_folder if run else Path(folder))
-        on_epoch = run.log_epoch if run else lambda row: None
-        started = time.perf_counter()
-        train(model, fitted, validated, checkpoints, on_epoch=on_epoch, **settings.arguments_of(train))
-        seconds = time.perf_counter() - started
+            reporting.report_network(run, fit.fitter.build(fit.plan, fit.plan.dtype_policy))
+    started = time.perf_counter()
+    fit.run(*([run.log_epoch] if run else []))
+    seconds = time.perf_counter() - started
 
     def finish() -> None:
         assert run is not None
+        rows, best_row, dataset = fit.checkpoints.rows, fit.checkpoints.best_row, fit.fitter.dataset
+        with timed("end: best network"):
+            best = fit.fitter.best_network(fit.plan, fit.checkpoints)
         with timed("end: curves and checkpoints"):
-            reporting.report_training(run, model, checkpoints.rows, checkpoints.best_row)
+            reporting.report_training(run, best, rows, best_row)
         with timed("end: test predictions"):
-            model.load_weights(checkpoints.best_path)
-            probabilities = predict(model, dataset.test)
+            probabilities = fit.fitter.test_probabilities(fit.plan, best, best_row["phase"])
         with timed("end: scores, tables, figures"):
             evaluation = Evaluation(dataset.test.labels, probabilities, dataset.class_names)
-            reporting.report_evaluation(run, evaluation, dataset, model, checkpoints.best_row)
+            reporting.report_evaluation(run, evaluation, dataset, best, best_row)
 
     return seconds, finish
 

@@ -19,6 +19,8 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.processes import measure
+from imagelab.keras_startup import start_keras
+from imagelab.settings import ExperimentSettings
 
 EPOCHS = {"basic_ann": 15, "basic_cnn": 6, "deeper_cnn": 3}
 PLAIN = "import keras, runpy, sys; seed = int(sys.argv.pop(1)); first = keras.utils.set_random_seed; \
@@ -66,30 +68,26 @@ def compare(model: str, arguments: argparse.Namespace) -> None:
 
 def train_ours(model_name: str, precision: str, seed: int, batch_size: int, epochs: int) -> dict[str, Any]:
     """One training as experiment.py does it, without tracking, with the plain script's settings."""
-    import keras
+    start_keras()
+    from benchmarks.fits import prepare  # it imports Keras, which must have been started
 
-    from imagelab.data import load_dataset
-    from imagelab.data.dataset import split_validation
-    from imagelab.models import build_model
-    from imagelab.training import Checkpoints, choose_dtype_policy, predict, train, under_policy
-
-    dataset = load_dataset("fashion_mnist")
-    fitted, validated = split_validation(dataset.train, 0.1, seed)
-    keras.utils.set_random_seed(seed)
-    with under_policy(choose_dtype_policy(precision)):
-        model = build_model(model_name, dataset.image_shape, dataset.num_classes)
-    rate = 0.0005 if model_name == "deeper_cnn" else 0.001
+    settings = ExperimentSettings(
+        model=model_name,
+        mixed_precision=precision,
+        seed=seed,
+        split_seed=seed,
+        batch_size=batch_size,
+        epochs=epochs,
+        learning_rate=0.0005 if model_name == "deeper_cnn" else 0.001,
+        learning_rate_schedule="constant",
+    ).with_recipe()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
+        fit = prepare(settings, Path(folder))
         started = time.perf_counter()
-        train(
-            model, fitted, validated, checkpoints, epochs=epochs, batch_size=batch_size, learning_rate=rate, seed=seed
-        )
+        fit.run()
         seconds = time.perf_counter() - started
-        epochs = len(checkpoints.rows)
-        model.load_weights(checkpoints.best_path)
-    accuracy = float((predict(model, dataset.test).argmax(axis=1) == dataset.test.labels).mean())
-    return {"images_per_second": len(fitted) * epochs / seconds, "test_accuracy": accuracy}
+        images = len(fit.fitter.splits[0]) * len(fit.checkpoints.rows)
+        return {"images_per_second": images / seconds, "test_accuracy": fit.test_accuracy()}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.processes import measure
+from imagelab.keras_startup import start_keras
+from imagelab.settings import ExperimentSettings, validate
 
 
 def main() -> None:
@@ -47,43 +49,24 @@ def main() -> None:
 
 
 def train_ours(weights: str, batch_size: int, epochs: int) -> dict[str, Any]:
-    """Features of the training images and a head on them, as experiment.py does it, without tracking."""
-    from imagelab.data import load_dataset
-    from imagelab.data.dataset import split_validation
-    from imagelab.features import FeatureSource
-    from imagelab.models import build_model
-    from imagelab.models.transfer import describe_features, head_of
-    from imagelab.training import Checkpoints, choose_dtype_policy, seed_everything, train, under_policy
+    """Features of the training images and a head on them, without tracking."""
+    start_keras()
+    from benchmarks.fits import prepare  # it imports Keras, which must have been started
+    from imagelab.training import FitEvents
 
-    dataset = load_dataset("cifar100")
-    seed_everything(0)
-    options: dict[str, Any] = {"image_size": 32, "weights": weights, "head": "mlp", "pooled_stages": 1}
-    with under_policy("float32"):
-        best = build_model("resnet50", dataset.image_shape, dataset.num_classes, **options)
-    with under_policy(choose_dtype_policy("auto")):
-        network = build_model("resnet50", dataset.image_shape, dataset.num_classes, **options)
-    started = time.perf_counter()
-    source = FeatureSource(best, network, describe_features(best) | {"dataset_digest": dataset.digest}, 20)
-    learned = source.features("train", dataset.train)
-    featured = time.perf_counter()
+    given = {"dataset": "cifar100", "model": "resnet50", "image_size": 32, "head": "mlp", "pooled_stages": 1}
+    given |= {"weights": weights, "batch_size": batch_size, "epochs": epochs, "early_stopping_patience": 0}
+    constant = {"learning_rate": 0.001, "learning_rate_schedule": "constant"}
+    settings = validate(ExperimentSettings, given | constant).with_recipe()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
-        settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": 0.001}
-        train(
-            head_of(network),
-            *split_validation(learned, 0.1, 0),
-            checkpoints,
-            phase="head",
-            early_stopping_patience=0,
-            **settings,
-        )
+        fit = prepare(settings, Path(folder))
+        started = time.perf_counter()
+        fit.fitter.features(fit.plan, FitEvents())
+        featured = time.perf_counter()
+        fit.run()
         ended = time.perf_counter()
-        accuracy = max(row["val_accuracy"] for row in checkpoints.rows)
-    return {
-        "feature_seconds": featured - started,
-        "head_seconds": ended - featured,
-        "best_val_accuracy": accuracy,
-    }
+        accuracy = max(row["val_accuracy"] for row in fit.checkpoints.rows)
+    return {"feature_seconds": featured - started, "head_seconds": ended - featured, "best_val_accuracy": accuracy}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,6 @@
 """`mlflow run . -e rollback`: make the previous champion the champion again, or any other version."""
 
-from imagelab.command import command
-from imagelab.settings import RollbackSettings
-
-
-def rollback(settings: RollbackSettings) -> str:
-    from imagelab.registry.rollback import roll_back
-
-    return roll_back(settings)
-
+from imagelab.commands import main
 
 if __name__ == "__main__":
-    command("rollback", RollbackSettings, rollback)
+    main("rollback")

@@ -1,5 +1,6 @@
 """Fixtures: a project of one's own to type commands in, a tracking server to start and kill, real data."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -8,22 +9,36 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from imagelab.quiet import start_keras
+from imagelab.keras_startup import start_keras
+from tests.forking import process as forking
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes beside each `mlflow server`
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_RUN_ID", None)
+if (
+    "PYTEST_XDIST_WORKER_COUNT" in os.environ
+):  # they share the cores; threads that wait for each other cost a fifth more
+    SHARE = str(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": SHARE, "TF_NUM_INTEROP_THREADS": SHARE}
 start_keras()
 
+pytest_plugins = ("tests.processor_seconds",)
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 900.0  # seconds to wait for what must come, on a machine however slow and busy
 PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
-TAKE_MINUTES = ("test_deeds", "test_story", "test_train_command", "test_transfer_command", "test_tune_command")
+TAKE_MINUTES = (  # the longest first
+    *("test_train_command", "test_transfer_command", "test_tune_command", "test_transfer", "test_endings"),
+    "test_notebooks",
+    *("test_story", "test_operations", "test_predict_command"),
+)
+thorough = pytest.mark.thorough  # run by `make test-thorough`, not by `make test`
 CHROMIUM = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,4000"),
@@ -32,7 +47,8 @@ CHROMIUM = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules come first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: item.path.stem not in TAKE_MINUTES)
+    order = {name: number for number, name in enumerate(TAKE_MINUTES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(autouse=True)
@@ -73,9 +89,15 @@ def make_project(folder: Path, empty_database: Path) -> "Project":
 
 
 class Project:
-    """A project folder to type commands in; what they leave behind is looked at through `client`."""
+    """A project folder to type commands in; what they leave behind is looked at through `client`.
+
+    Attributes:
+        forks: whether our commands may run in processes forked from a prepared interpreter, with the modules of this
+            repository. False: in new ones, with those of the folder's own copy.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.forks = True
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.started: list[subprocess.Popen[str]] = []
@@ -97,8 +119,7 @@ class Project:
         """Start a command in the project, in a process group of its own (as a shell does)."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src"), **environment}
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True, **pipes)
+        process = start(command, self.folder, env, self.forks)
         self.started.append(process)
         return process
 
@@ -153,15 +174,36 @@ class Project:
         return 0
 
 
-def finish(process: "subprocess.Popen[str]", seconds: float = 300) -> tuple[int, str, str]:
+def start(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    forks: bool = True,
+    stdout: Any = subprocess.PIPE,
+    stderr: Any = subprocess.PIPE,
+) -> "subprocess.Popen[str]":
+    """A process in a session of its own: a forked one, where that may be and does the same, or a new one."""
+    streams = {"stdout": stdout, "stderr": stderr}
+    if forks and (forked := forking.start(command, folder, environment, **streams)):
+        return forked
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, text=True, **streams)
+
+
+def finish(process: "subprocess.Popen[str]", seconds: float = LONGEST) -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of a process that ends by itself."""
     output, errors = process.communicate(timeout=seconds)
     return process.returncode, output, errors
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 240) -> None:
+def wait_until(
+    condition: Callable[[], Any], seconds: float = LONGEST, process: "subprocess.Popen[Any] | None" = None
+) -> None:
+    """Wait until something holds; fail at once if the process that should bring it about has ended before."""
     deadline = time.monotonic() + seconds
     while not condition():
+        ended = process is not None and process.poll() is not None
+        if ended and not condition():
+            raise AssertionError(f"waited in vain: the process has ended: {process.returncode} {process.communicate()}")
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
 
@@ -191,22 +233,31 @@ class Server:
         shutil.copy(database, folder / "server.db")
         with sqlite3.connect(folder / "server.db") as connection:
             connection.execute("update experiments set artifact_location = 'mlflow-artifacts:/0'")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         options = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--port", str(self.port)]
         options += ["--artifacts-destination", str(self.folder / "served"), "--workers", "1"]
-        log = (self.folder / "server.log").open("a")
         command = [sys.executable, "-m", "mlflow", "server", *options]
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-        wait_until(lambda: answers(self.uri))
+        with (self.folder / "server.log").open("a") as log:
+            self.process = start(command, self.folder, os.environ, stdout=log, stderr=log)
+        wait_until(lambda: answers(self.uri), process=self.process)
 
     def kill(self) -> None:
         if self.process:
             os.killpg(self.process.pid, 9)
             self.process.wait()
             self.process = None
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> "Iterator[Project]":
+    """A project whose registry has a small network; see tests/prediction/prepared_models.py."""
+    from tests.prediction.prepared_models import make_registered_project
+
+    registered = make_registered_project(tmp_path_factory.mktemp("project"), empty_database)
+    yield registered
+    registered.end()
 
 
 @pytest.fixture
@@ -253,23 +304,50 @@ def real_resnet50_weights() -> Path:
     return path if path.is_file() else absent(f"{path} is not here")
 
 
+def needs(extra: str) -> None:
+    """Skip a test whose extra package is not installed; where all are said to be, it fails."""
+    if importlib.util.find_spec(extra) is None:
+        what = f"{extra} is not installed: make extras"
+        pytest.fail(what) if os.environ.get("IMAGELAB_REQUIRE_EXTRAS") else pytest.skip(what)
+
+
 def absent(what: str) -> NoReturn:
     if os.environ.get("IMAGELAB_REQUIRE_REAL_DATA"):
         pytest.fail(f"{what}, and this machine is said to have it")
     pytest.skip(what)
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
+def open_chromium(profile: Path) -> Any:
+    """Headless Chromium as selenium drives it, with a profile of its own; `quit` ends it."""
     from selenium import webdriver
 
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.fail("this test needs Debian's packages chromium and chromium-driver (.ci/run installs them)")
+        pytest.fail("this needs Debian's packages chromium and chromium-driver (.ci/run installs them)")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*CHROMIUM, f"--user-data-dir={tmp_path / 'chromium'}"):
+    for flag in (*CHROMIUM, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    browser.set_page_load_timeout(LONGEST)
+    browser.set_script_timeout(LONGEST)
+    return browser
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    browser = open_chromium(tmp_path_factory.mktemp("chromium"))
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """A new tab, which knows nothing of those before it."""
+    before = chromium.current_window_handle
+    chromium.switch_to.new_window("tab")
+    tab = chromium.current_window_handle
+    yield chromium
+    chromium.close()
+    chromium.switch_to.window(before)
+    assert tab not in chromium.window_handles

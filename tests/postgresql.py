@@ -4,7 +4,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from tests.conftest import absent, free_port
 
@@ -37,9 +40,18 @@ class PostgreSQL:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         self.run("pg_ctl", "-D", self.data, "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
-    def stop(self) -> None:
-        """End it as a crash would: connections break in the middle of whatever they do."""
-        self.run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        """End it as a crash would: connections break in the middle of whatever they do; `fast` says good-bye first."""
+        self.run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop")
+
+    def kill(self) -> None:
+        """End it as a machine that loses its power."""
+        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes)
 
     def remove(self) -> None:
         self.stop()

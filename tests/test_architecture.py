@@ -1,6 +1,7 @@
-"""Who may import whom, as DESIGN has it, read from the code."""
+"""Who may import whom, what stands in one place, and where imports are late: read from the code."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,40 +11,113 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src" / "imagelab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ONE_ROOM = {
-    "mlflow": {"tracking", "registry", "serving", "prediction"},
+    "mlflow": {"tracking", "registry", "serving", "prediction", "comparison"},
     "pyspark": {"prediction"},
     "starlette": {"serving"},
     "uvicorn": {"serving"},
     "prometheus_client": {"serving"},
-    "scipy": {"registry"},
+    "scipy": {"evaluation"},
+    "jinja2": {"comparison"},
     "argparse": {"settings"},
     "optuna": {"tuning"},
     "matplotlib": {"figures", "tracking", "tuning"},  # tuning has Optuna's own figures
     "plotly": {"figures", "tracking"},
 }
-UPPER = {"experiment", "reporting", "tuning", "registry", "serving", "prediction"}
+UPPER = {
+    *(
+        "experiment",
+        "training_series",
+        "replication",
+        "reproduction",
+        "reporting",
+        "tuning",
+        "registry",
+        "serving",
+        "prediction",
+        "comparison",
+    ),
+    *("evaluate_model", "explain_model", "commands"),
+}
 MUST_NOT = {
-    "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "command", "doctor"},
-    **{room: {*UPPER, "training", "tracking"} for room in ("data", "models", "evaluation", "figures")},
+    "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "doctor"},
+    **{room: {*UPPER, "training", "tracking"} for room in ("data", "models", "evaluation", "explanation", "figures")},
+    "features": {*UPPER, "training", "tracking", "settings"},
     "training": {*UPPER, "tracking", "settings"},
     "tracking": {*UPPER, "training", "figures", "evaluation"},
-    "experiment": {"tuning", "registry", "serving"},
-    "reporting": {"tuning", "experiment", "registry", "serving"},
-    "tuning": {"registry", "serving"},
-    "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation"},
-    "serving": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "features"},
-    "registry": {"training", "tuning", "experiment", "reporting", "figures", "serving"},
+    "experiment": {
+        "training_series",
+        "replication",
+        "reproduction",
+        "evaluate_model",
+        "tuning",
+        "registry",
+        "serving",
+        "comparison",
+        "commands",
+    },
+    "training_series": {"replication", "reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison"},
+    "reproduction": {"replication", "evaluate_model", "tuning", "serving", "prediction", "commands"},
+    "replication": {"reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison", "commands"},
+    "reporting": UPPER - {"reporting", "prediction"},
+    "reference": UPPER,
+    "evaluation_report": UPPER - {"prediction"},
+    "evaluate_model": {"training", "tuning", "experiment", "serving", "comparison", "commands"},
+    "explain_model": {"training", "tuning", "experiment", "serving", "commands"},
+    "explanation_page": {"training", "tuning", "experiment", "serving", "tracking", "registry", "commands"},
+    "evaluation_findings": {"training", "tuning", "experiment", "reporting", "serving", "commands", "evaluate_model"},
+    "tuning": {"reproduction", "evaluate_model", "registry", "serving", "comparison", "commands"},
+    "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "comparison", "commands"},
+    "serving": {
+        *("training", "tuning", "experiment", "reporting", "figures", "evaluation", "features", "comparison"),
+        "commands",
+    },
+    "registry": {"training", "tuning", "experiment", "reporting", "figures", "serving", "comparison", "commands"},
+    "comparison": {
+        "reproduction",
+        "training",
+        "tuning",
+        "experiment",
+        "reporting",
+        "serving",
+        "prediction",
+        "commands",
+    },
 }
 LONGER = {"served_model.py": 320}  # stored with each model, which needs nothing else of ours: one file
+SLOW = {"tensorflow", "keras", "openvino", "mlflow", "sqlalchemy", "pandas", "scipy", "pyspark"}
+LATE_MODULES = {  # modules of ours that import one of them (commands.py imports by name)
+    "comparison/compare.py": {  # pandas, plotly, data sets: where there is nothing to compare, that is said at once
+        *("imagelab.comparison.findings", "imagelab.comparison.pairs", "imagelab.comparison.plots"),
+        *("imagelab.comparison.report", "imagelab.comparison.results", "imagelab.comparison.sections"),
+    },
+    "reproduction/time_needed.py": {"imagelab.training.precision"},  # TensorFlow; wrong settings are refused at once
+    "doctor.py": {"imagelab.training.precision"},  # it says, too, that TensorFlow is missing
+    "features/feature_source.py": {"imagelab.features.extraction"},  # nothing is extracted where the cache has it all
+    "registry/promotion.py": {"imagelab.registry.version_comparison"},  # TensorFlow
+    "serving/served_version.py": {"imagelab.explanation.explain"},  # Keras, which must have been started
+    "tracking/delivery.py": {"imagelab.tracking.logged_model"},  # numpy and MLflow's models
+    "tracking/run.py": {"imagelab.tracking.delivery", "imagelab.tracking.system_metrics"},  # MLflow
+    "tracking/stored_settings.py": {"imagelab.data.split"},  # scikit-learn
+    "tuning/summary.py": {"imagelab.experiment", "imagelab.tuning.figures"},  # Keras; Optuna's figures
+    "tuning/worker.py": {"imagelab.tuning.trial_trainer"},  # Keras, which must have been started
+}
+WRITES_TO_RUNS = (  # of MLflow's client; versions and aliases are the registry's own
+    *("create_run", "delete_run", "restore_run", "update_run", "set_terminated", "set_tag", "delete_tag"),
+    *("log_param", "log_metric", "log_batch", "log_inputs", "log_artifact", "log_artifacts", "log_text", "log_dict"),
+)
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def imports_of(path: Path) -> set[str]:
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def imports_of(tree: ast.AST) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -51,9 +125,14 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
+def modules_with(pattern: str) -> set[str]:
+    """The modules in which a pattern stands."""
+    return {name_of(path) for path in MODULES if re.search(pattern, path.read_text())}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_room_imports_only_what_it_may(path: Path) -> None:
-    names = imports_of(path)
+    names = imports_of(ast.parse(path.read_text()))
     ours = {name.split(".")[1] for name in names if name.startswith("imagelab.")}
     assert not ours & MUST_NOT.get(room_of(path), set())
     assert not any(name.startswith("entrypoints") for name in names)
@@ -61,17 +140,53 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
         assert room_of(path) in rooms or library not in {name.split(".")[0] for name in names}
 
 
-def test_pyspark_may_be_missing() -> None:
-    """It is large and optional: one file knows it."""
-    knowing = [path for path in MODULES if any(name.startswith("pyspark") for name in imports_of(path))]
-    assert [path.name for path in knowing] == ["spark.py"]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_stay_small_and_have_telling_names(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGER.get(path.name, 220)
     assert path.stem not in ("utils", "helpers", "common", "base")
 
 
+def test_only_tracking_writes_to_runs() -> None:
+    called = "|".join(WRITES_TO_RUNS)
+    writers = modules_with(rf"client\.({called})\b")
+    assert {name.split("/")[0] for name in writers} == {"tracking"}
+
+
+def test_tracking_knows_nothing_of_serving() -> None:
+    assert not [name for name in modules_with(r'serving[/"]') if name.startswith("tracking/")]
+
+
+def test_what_stands_in_one_place() -> None:
+    assert modules_with(r"\.fit\(\n|\bmodel\.fit\(") == {"training/loop.py"}
+    splitting = modules_with(r"\btrain_test_split\(|StratifiedKFold\(")
+    assert splitting - {"data/digits.py"} == {"data/split.py"}  # digits come without an official test split
+    assert modules_with(r"^class Run\b|\nclass Run\b") == {"tracking/run.py"}
+    assert modules_with(r"\bget_model_version\(|get_model_version,") == {"registry/find_version.py"}
+    assert modules_with(r"\bbuild_model\(") == {"models/__init__.py", "training/fitting.py"}
+    assert modules_with(r"rich\.(progress|live)|import (Progress|Live)\b") == {"progress.py"}
+
+
+def test_pyspark_may_be_missing() -> None:
+    """It is large and optional: one file knows it."""
+    assert modules_with(r"(import|from) pyspark") == {"prediction/spark_engine.py"}
+
+
 def test_the_served_model_needs_nothing_of_ours() -> None:
-    assert not [name for name in imports_of(SOURCE / "serving" / "served_model.py") if name.startswith("imagelab")]
+    tree = ast.parse((SOURCE / "serving" / "served_model.py").read_text())
+    assert not [name for name in imports_of(tree) if name.startswith("imagelab")]
+
+
+def test_imports_are_late_only_for_a_reason() -> None:
+    """Of slow libraries, so that whatever needs none of them answers at once, and of what imports them in its turn."""
+    for path in MODULES:
+        late = {name.split(".")[0] if not name.startswith("imagelab") else name for name in late_imports(path)}
+        allowed = SLOW | LATE_MODULES.get(name_of(path), set())
+        assert late <= allowed, f"{name_of(path)} imports late: {late - allowed}"
+
+
+def late_imports(path: Path) -> set[str]:
+    """The modules that a module imports inside of functions."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    nodes = [node for function in functions for node in ast.walk(function)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return imported | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}

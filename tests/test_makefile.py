@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 
 
 def make(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    ours = ("MAKE", "VENV", "PYTHON")  # of a `make test-second` that these tests may run in
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(["make", *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
@@ -56,3 +57,46 @@ def test_a_fresh_clone_is_set_up(clone: Path) -> None:
     commands = make(clone, "-n", "test").stdout.splitlines()
     assert any("uv sync" in command for command in commands)
     assert "rm -rf .venv" not in commands
+
+
+def fake_python(folder: Path, name: str, version: tuple[int, int], serves: bool = True) -> None:
+    """A command that says that it is a Python of this version, for all that the Makefile asks."""
+    folder.mkdir(exist_ok=True)
+    told = f"case \"$2\" in *print*) echo '{version}';; *venv*) exit {int(not serves)};; esac"
+    (folder / name).write_text(f"#!/bin/sh\n{told}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_the_newest_python_that_serves_is_taken(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is there and does not run, as pyenv leaves them, does not count; nor one without venv."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    shutil.rmtree(clone / ".venv")
+    fake_python(tmp_path / "bin", "python3.11", (3, 11))
+    fake_python(tmp_path / "bin", "python3.12", (3, 12))
+    fake_python(tmp_path / "bin", "python3.13", (3, 13), serves=False)
+    assert "python3.12 -m venv .venv " in make(clone, "-n", "setup").stdout
+    fake_python(tmp_path / "bin", "python3.13", (3, 13))
+    assert "python3.13 -m venv .venv " in make(clone, "-n", "setup").stdout
+
+
+def test_another_python_that_is_asked_for_is_set_up_for(clone: Path, tmp_path: Path) -> None:
+    asked_for = tmp_path / "bin" / "python3.12"
+    fake_python(asked_for.parent, asked_for.name, (3, 12))
+    (clone / ".venv" / "bin").mkdir()
+    fake_python(clone / ".venv" / "bin", "python", (3, 11))
+    commands = make(clone, "-n", "setup", f"PYTHON={asked_for}").stdout
+    assert commands.startswith("rm -rf .venv\n")
+    assert f"{asked_for} -m venv .venv " in commands
+    beside = make(clone, "-n", "setup", f"PYTHON={asked_for}", "VENV=.venv-3.12").stdout
+    assert "rm -rf .venv\n" not in beside
+    assert f"{asked_for} -m venv .venv-3.12 " in beside
+    fake_python(clone / ".venv" / "bin", "python", (3, 12))
+    assert make(clone, "-q", "setup", f"PYTHON={asked_for}").returncode == 0
+
+
+@pytest.mark.parametrize("python", ["python3.10", "nowhere"])
+def test_a_python_that_does_not_serve_changes_nothing(clone: Path, python: str) -> None:
+    done = make(clone, "setup", f"PYTHON={python}")
+    assert done.returncode == 2
+    assert f"{python} cannot be used: Python 3.11 to 3.13 with venv is needed" in done.stderr
+    assert (clone / ".venv" / ".ready").exists()

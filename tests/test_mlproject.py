@@ -1,17 +1,10 @@
+import re
 import tomllib
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
-from imagelab.settings import (
-    PredictSettings,
-    PromoteSettings,
-    RollbackSettings,
-    ServeSettings,
-    TrainSettings,
-    TuneSettings,
-)
+from imagelab.commands import COMMANDS
 from tests.conda_yaml import conda_yaml
 from tests.conftest import ROOT
 
@@ -43,23 +36,32 @@ def test_each_entry_point_opens_a_thin_door(name: str) -> None:
     assert len(door.read_text().splitlines()) < 25
 
 
-SETTINGS: dict[str, type[BaseModel]] = {
-    "main": TrainSettings,
-    "train": TrainSettings,
-    "tune": TuneSettings,
-    "promote": PromoteSettings,
-    "rollback": RollbackSettings,
-    "serve": ServeSettings,
-    "predict": PredictSettings,
-}
+FIELDS = {name: command.settings.model_fields for name, command in COMMANDS.items()}
+DECLARED = [name for name, fields in FIELDS.items() if "dataset" in fields and fields["dataset"].default is not None]
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+def test_the_entry_points_are_the_commands_and_main() -> None:
+    assert set(ENTRY_POINTS) == {"main", *COMMANDS}
+
+
+@pytest.mark.parametrize("name", DECLARED)
 def test_only_dataset_and_model_are_declared_with_the_defaults_of_the_code(name: str) -> None:
     defaults = {key: parameter["default"] for key, parameter in ENTRY_POINTS[name]["parameters"].items()}
-    assert defaults == {key: SETTINGS[name].model_fields[key].default for key in ("dataset", "model")}
+    assert defaults == {key: COMMANDS[name].settings.model_fields[key].default for key in ("dataset", "model")}
     for key in defaults:
         assert f"--{key} {{{key}}}" in ENTRY_POINTS[name]["command"]
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(DECLARED)))
+def test_other_commands_declare_nothing(name: str) -> None:
+    assert "parameters" not in ENTRY_POINTS[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_names_a_function_that_exists(name: str) -> None:
+    module, function = COMMANDS[name].function.split(":")
+    source = (ROOT / "src" / f"{module.replace('.', '/')}.py").read_text()
+    assert re.search(rf"\ndef {function}\(settings: \w+\) -> str:", source)
 
 
 def test_main_is_train() -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from imagelab.errors import ImagelabError, PredictionError, SettingsError
-from imagelab.prediction.spark import java_version
+from imagelab.prediction.spark_engine import java_version
 from imagelab.settings import PredictSettings, parse
-from tests.conftest import Project, absent, finish, wait_until
-from tests.prediction.laboratory import (
+from tests.conftest import LONGEST, Project, absent, finish, needs, wait_until
+from tests.prediction.prepared_models import (
     MODEL,
     NAME,
     digits,
-    make_laboratory,
     png,
     predict,
     rows_of,
@@ -34,17 +32,10 @@ from tests.prediction.laboratory import (
 )
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
-    lab = make_laboratory(tmp_path_factory.mktemp("project"), empty_database)
-    yield lab
-    lab.end()
-
-
 @pytest.fixture(autouse=True)
-def in_the_laboratory(lab: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", lab.uri)
-    lab.client.set_registered_model_alias(NAME, "champion", "2")
+def in_the_project(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.uri)
+    registered.client.set_registered_model_alias(NAME, "champion", "2")
 
 
 def odd_folder(folder: Path) -> Path:
@@ -78,7 +69,7 @@ def odd_folder(folder: Path) -> Path:
 
 
 def test_a_folder_becomes_a_table_in_the_order_of_names_with_the_reasons_of_what_is_unreadable(
-    lab: Project, tmp_path: Path
+    registered: Project, tmp_path: Path
 ) -> None:
     output = tmp_path / "predictions.parquet"
     said = predict(odd_folder(tmp_path / "photos"), output, "top_k=3")
@@ -110,7 +101,7 @@ def test_a_folder_becomes_a_table_in_the_order_of_names_with_the_reasons_of_what
         assert [named["label"] for named in row["top"]] == [named["label"] for named in answer["top"]]
     metadata = pq.read_schema(output).metadata
     assert (metadata[b"imagelab.registered_model"], metadata[b"imagelab.version"]) == (NAME.encode(), b"2")
-    (run,) = (run for run in lab.runs() if run.data.tags.get("model"))
+    (run,) = (run for run in registered.runs() if run.data.tags.get("model"))
     assert metadata[b"imagelab.run_id"].decode() == run.info.run_id
 
 
@@ -141,7 +132,7 @@ def test_parquet_files_keep_their_other_columns_whatever_holds_the_images(tmp_pa
         assert pq.read_table(tmp_path / f"{kind}-out.parquet")["label"].to_pylist() == expected
 
 
-def kill_midway(lab: Project, process: Any, output: Path, shards: int = 2) -> None:
+def kill_midway(registered: Project, process: Any, output: Path, shards: int = 2) -> None:
     parts = Path(f"{output}.parts")
     wait_until(lambda: process.poll() is not None or len(list(parts.glob("0*.parquet"))) >= shards)
     assert process.poll() is None, process.communicate()
@@ -150,11 +141,14 @@ def kill_midway(lab: Project, process: Any, output: Path, shards: int = 2) -> No
     assert not output.exists()
 
 
-def test_a_killed_command_goes_on_with_its_version_and_gives_the_very_same_rows(lab: Project, tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_with_its_version_and_gives_the_same_rows(registered: Project, tmp_path: Path) -> None:
+    """The very same ones with the same batch_size; with another one, but for the last digits of probabilities."""
     images = write_parquet(tmp_path / "images.parquet", digits(30_000))
     output, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
-    process = start(lab, images, output)
-    kill_midway(lab, process, output)
+    process = start(registered, images, output)
+    kill_midway(registered, process, output)
+    same = tmp_path / "same.parquet"
+    shutil.copytree(f"{output}.parts", f"{same}.parts")
     kept = {path.name: path.stat().st_mtime_ns for path in Path(f"{output}.parts").glob("0*.parquet")}
     assert 2 <= len(kept) < 30
 
@@ -162,8 +156,8 @@ def test_a_killed_command_goes_on_with_its_version_and_gives_the_very_same_rows(
         predict(images, output, "top_k=4")
     with pytest.raises(SettingsError, match="asked=alias champion .now alias previous.; version=2 .now 1."):
         predict(images, output, "alias=previous")
-    lab.client.set_registered_model_alias(NAME, "champion", "1")  # after it was begun with version 2
-    code, said, errors = finish(start(lab, images, output, "batch_size=64"))
+    registered.client.set_registered_model_alias(NAME, "champion", "1")  # after it was begun with version 2
+    code, said, errors = finish(start(registered, images, output, "batch_size=64"))
     assert code == 0, errors
     assert "going on with version 2, with which this was begun; champion is now version 1" in " ".join(errors.split())
     assert f"{len(kept) * 1000:,} are done already" in errors
@@ -171,16 +165,19 @@ def test_a_killed_command_goes_on_with_its_version_and_gives_the_very_same_rows(
     assert pq.read_schema(output).metadata[b"imagelab.version"] == b"2"
 
     predict(images, whole, "version=2")
-    assert pq.read_table(output).equals(pq.read_table(whole))
+    assert_equal_rows(output, whole)
+    registered.client.set_registered_model_alias(NAME, "champion", "2")
+    predict(images, same)
+    assert pq.read_table(same).equals(pq.read_table(whole))
     with pytest.raises(SettingsError, match="is there already.*overwrite=true"):
         predict(images, output)
     predict(write_parquet(tmp_path / "few.parquet", digits(3)), output, "overwrite=true")
     assert len(rows_of(output)) == 3
 
 
-def test_ctrl_c_says_how_to_go_on_and_a_second_command_at_once_is_refused(lab: Project, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on_and_a_second_command_at_once_is_refused(registered: Project, tmp_path: Path) -> None:
     images, output = write_parquet(tmp_path / "images.parquet", digits(60_000)), tmp_path / "out.parquet"
-    process = start(lab, images, output)
+    process = start(registered, images, output)
     wait_until(lambda: list(Path(f"{output}.parts").glob("0*.parquet")))
     with pytest.raises(PredictionError, match="another command is writing it"):
         predict(images, output)
@@ -197,7 +194,7 @@ def test_ctrl_c_says_how_to_go_on_and_a_second_command_at_once_is_refused(lab: P
 def test_images_that_have_changed_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, output = odd_folder(tmp_path / "photos"), tmp_path / "out.parquet"
     with monkeypatch.context() as broken:
-        broken.setattr("imagelab.prediction.parts.Parts.join", lambda *_: 1 / 0)
+        broken.setattr("imagelab.prediction.shards.ShardFolder.join", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             predict(images, output)
     (images / "a" / "1.png").unlink()
@@ -212,7 +209,7 @@ def test_images_that_have_changed_are_not_mixed(tmp_path: Path, monkeypatch: pyt
     [
         (
             ["alias=chapion"],
-            "alias=chapion: digits-basic_ann has no such alias; it has: champion (version 2), previous",
+            "it has: champion (version 2), previous (version 1); or name a version: -P version=N",
         ),
         (["version=7"], "version=7: digits-basic_ann has no such version; it has: 1, 2"),
         (["top_k=11"], "top_k=11: digits-basic_ann version 2 knows 10 classes"),
@@ -271,7 +268,7 @@ def test_wrong_paths_are_one_line(tmp_path: Path) -> None:
 WRONG = """
 import sys
 from imagelab.settings import PredictSettings, parse
-from imagelab.prediction.session import predict
+from imagelab.prediction.predict import predict
 try:
     predict(parse(PredictSettings, "predict", sys.argv[1:]))
 except Exception as error:
@@ -279,23 +276,28 @@ except Exception as error:
 """
 
 
-def test_a_mistyped_model_is_said_with_what_there_is_and_without_tensorflow(lab: Project, tmp_path: Path) -> None:
+def test_a_mistyped_model_is_said_with_what_there_is_and_without_tensorflow(
+    registered: Project, tmp_path: Path
+) -> None:
     images = write_parquet(tmp_path / "images.parquet", digits(3))
     names = ("--dataset=digits", "--model=basic_cnn", f"--images={images}", f"--output={tmp_path / 'out.parquet'}")
-    code, said, errors = finish(lab.start(sys.executable, "-c", WRONG, *names))
+    code, said, errors = finish(registered.start(sys.executable, "-c", WRONG, *names))
     assert code == 0, errors
-    assert said.startswith("dataset, model: there is no registered model digits-basic_cnn; there are: digits-basic_ann")
-    assert said.endswith(" False\n")
+    assert said == "dataset, model: there is no registered model digits-basic_cnn False\n"
+    assert "digits-basic_ann, champion is version 2" in errors
+    assert "mlflow run . -e predict --env-manager local -P dataset=digits -P model=basic_ann" in errors
 
 
-def test_mlflow_run_keeps_a_run_of_it_and_exits_with_1_if_nothing_can_be_read(lab: Project, tmp_path: Path) -> None:
+def test_mlflow_run_keeps_a_run_of_it_and_exits_with_1_if_nothing_can_be_read(
+    registered: Project, tmp_path: Path
+) -> None:
     images, output = write_parquet(tmp_path / "images.parquet", [*digits(3), b"?"]), tmp_path / "out.parquet"
     words = ["mlflow", "run", ".", "-e", "predict", "--env-manager", "local"]
     words += [word for flag in (*MODEL, f"--images={images}", f"--output={output}") for word in ("-P", flag[2:])]
-    code, said, errors = finish(lab.start(*words))
+    code, said, errors = finish(registered.start(*words))
     assert code == 0, errors
     assert "4 images, 1 unreadable" in said
-    (run,) = (run for run in lab.runs() if run.data.tags.get("phase") == "prediction")
+    (run,) = (run for run in registered.runs() if run.data.tags.get("phase") == "prediction")
     assert run.info.status == "FINISHED"
     assert (run.data.tags["registered_model"], run.data.tags["version"]) == (NAME, "2")
     assert run.data.metrics["images"] == 4
@@ -307,7 +309,7 @@ def test_mlflow_run_keeps_a_run_of_it_and_exits_with_1_if_nothing_can_be_read(la
     assert [row["label"] for row in rows_of(tmp_path / "bad-out.parquet")] == [None, None]
 
 
-def test_a_full_disk_is_said_in_one_line_and_loses_nothing(lab: Project, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_in_one_line_and_loses_nothing(registered: Project, tmp_path: Path) -> None:
     """A tmpfs on which something else leaves room for some shards only."""
     images, disk = write_parquet(tmp_path / "images.parquet", digits(8000)), tmp_path / "disk"
     disk.mkdir()
@@ -317,7 +319,7 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(lab: Project, tmp_pat
         f"ls {disk}/out.parquet.parts; rm {disk}/other; mount -o remount,size=9m {disk}; {command} >/dev/null; echo $?"
     )
     own_mounts = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-    code, said, errors = finish(lab.start(*own_mounts, "sh", "-c", script))
+    code, said, errors = finish(registered.start(*own_mounts, "sh", "-c", script))
     first, *kept, last = said.split()
     assert (code, first, last) == (0, "1", "0"), errors
     assert "000000.parquet" in kept
@@ -331,14 +333,14 @@ PEAK = r"""
 import re, sys
 from pathlib import Path
 from imagelab.settings import PredictSettings, parse
-from imagelab.prediction.session import predict
+from imagelab.prediction.predict import predict
 predict(parse(PredictSettings, "predict", sys.argv[1:]))
 status = Path("/proc/self/status").read_text()  # ru_maxrss would begin with what the parent had when it forked
 print("peak", int(re.search(r"VmHWM:\s*(\d+)", status)[1]) // 1024)
 """
 
 
-def test_memory_does_not_grow_with_the_number_of_images(lab: Project, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(registered: Project, tmp_path: Path) -> None:
     """Images of 30 kB in one row group: 60 MB of them, and 240 MB."""
     noise = png(np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8))
     peaks = []
@@ -347,7 +349,7 @@ def test_memory_does_not_grow_with_the_number_of_images(lab: Project, tmp_path: 
         table = pa.table({"image": [noise + number.to_bytes(4) for number in range(count)]})
         pq.write_table(table, images, use_dictionary=False)
         flags = (*MODEL, f"--images={images}", f"--output={tmp_path / f'{count}-out.parquet'}")
-        code, said, errors = finish(lab.start(sys.executable, "-c", PEAK, *flags))
+        code, said, errors = finish(registered.start(sys.executable, "-c", PEAK, *flags))
         assert code == 0, errors
         peaks.append(int(said.split()[-1]))
     assert peaks[1] - peaks[0] < 100, peaks
@@ -357,14 +359,11 @@ def test_memory_does_not_grow_with_the_number_of_images(lab: Project, tmp_path: 
 def spark() -> None:
     if java_version() is None:
         absent("Java is not here")
-    try:
-        import pyspark  # noqa: F401
-    except ImportError:
-        absent("PySpark is not here")
+    needs("pyspark")
 
 
 def assert_equal_rows(one: Path, other: Path) -> None:
-    """Labels, reasons and what is carried along to the letter; probabilities as floats are."""
+    """Labels, reasons and other columns to the letter; probabilities but for rounding."""
     first, second = pq.read_table(one), pq.read_table(other)
     assert first.schema.equals(second.schema)
     for name in set(first.column_names) - {"probability", "top"}:
@@ -376,7 +375,7 @@ def assert_equal_rows(one: Path, other: Path) -> None:
 
 
 @pytest.mark.usefixtures("spark")
-def test_spark_gives_the_same_rows_of_a_folder(lab: Project, tmp_path: Path) -> None:
+def test_spark_gives_the_same_rows_of_a_folder(registered: Project, tmp_path: Path) -> None:
     folder = odd_folder(tmp_path / "photos")
     predict(folder, tmp_path / "local.parquet")
     elsewhere = {
@@ -384,7 +383,7 @@ def test_spark_gives_the_same_rows_of_a_folder(lab: Project, tmp_path: Path) -> 
         "PYSPARK_PYTHON": "/usr/bin/missing",
     }
     settings = ("engine=spark", "master=local[2]")
-    code, said, errors = finish(start(lab, folder, tmp_path / "spark.parquet", *settings, **elsewhere))
+    code, said, errors = finish(start(registered, folder, tmp_path / "spark.parquet", *settings, **elsewhere))
     assert code == 0, errors
     assert errors == "13 images for digits-basic_ann version 2\n"
     assert "13 images, 4 unreadable" in said
@@ -392,17 +391,17 @@ def test_spark_gives_the_same_rows_of_a_folder(lab: Project, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("spark")
-def test_spark_killed_leaves_no_process_behind_and_either_engine_goes_on(lab: Project, tmp_path: Path) -> None:
+def test_spark_killed_leaves_no_process_behind_and_either_engine_goes_on(registered: Project, tmp_path: Path) -> None:
     files = [*digits(20_000), b"bad", None]
     images = write_parquet(tmp_path / "images.parquet", files, name=[f"n{n}" for n in range(len(files))])
     output = tmp_path / "both.parquet"
-    process = start(lab, images, output, "engine=spark")
+    process = start(registered, images, output, "engine=spark")
     wait_until(lambda: process.poll() is not None or list(Path(f"{output}.parts").glob("0*.parquet")))
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=LONGEST)
     assert not alive
     kept = len(list(Path(f"{output}.parts").glob("0*.parquet")))
     assert 0 < kept < 21

@@ -63,6 +63,7 @@ def test_text_may_look_like_anything(note: str) -> None:
             ["fine_tune_epochs=3", "nothing frozen"],
         ),
         (["--model", "vgg16", "--image_size", "31"], ["image_size=31", ">= 32"]),
+        (["--model", "vit", "--pooled_stages", "2"], ["pooled_stages=2", "model=vit has 1"]),
         (["--model", "vgg16", "--head", "deep"], ["head=deep", "linear, wide, mlp"]),
         (["--help", "x"], ["help=x: help takes no value"]),
         (["--help="], ["help"]),
@@ -115,7 +116,7 @@ def test_what_is_given_leaves_defaults_out() -> None:
 
 
 def test_a_setting_reaches_the_function_that_names_it() -> None:
-    def work(model: str, epochs: int, other: int = 0) -> None: ...
+    def work(dataset: object, epochs: int, other: int = 0) -> None: ...
 
     assert TrainSettings(epochs=3).arguments_of(work) == {"epochs": 3}
 
@@ -138,3 +139,12 @@ def test_what_does_not_go_with_the_recipe_is_refused(settings: dict[str, Any], s
 def test_what_goes_with_fine_tuning_is_accepted() -> None:
     complete = TrainSettings(model="vgg16", fine_tune_epochs=2, fine_tune_at="0.9", augmentation="flip").with_recipe()
     assert (complete.fine_tune_learning_rate, complete.weights) == (0.00001, "imagenet")
+
+
+def test_settings_that_do_not_go_with_the_recipe_are_refused_without_tensorflow() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "entrypoints.train", "--model=vgg16", "--augmentation=flip"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "augmentation=flip: has no effect on a frozen backbone" in done.stderr
+    for slow in ("tensorflow", "keras"):
+        assert f" {slow}\n" not in done.stderr

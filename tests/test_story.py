@@ -13,15 +13,30 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.conftest import Project, answers, finish, free_port, real_data, real_resnet50_weights, wait_until
+from tests.conftest import LONGEST, Project, answers, finish, free_port, real_data, real_resnet50_weights, wait_until
 
 CLIENTS = 8
 SMALL = ("dataset=cifar100", "model=resnet50", "limit=2000", "image_size=32", "early_stopping_patience=0")
 
 
+# Python executes it first in every process of the project: what each has set when it imports TensorFlow.
+RECORDER = """
+import os, sys
+os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # these tests themselves have set it
+def record(event, arguments):
+    if event == "import" and arguments[0] == "tensorflow":
+        with open({record!r}, "a") as file:
+            print(sys.orig_argv[-1], os.environ.get("TF_ENABLE_ONEDNN_OPTS"), sep="\\t", file=file)
+sys.addaudithook(record)
+"""
+
+
 @pytest.fixture
 def trained(project: Project, tmp_path: Path) -> "Story":
     real_data("cifar100")
+    project.forks = False  # one after the other, every command is a new process
+    record = str(tmp_path / "kernels.txt")
+    (project.folder / "src" / "sitecustomize.py").write_text(RECORDER.format(record=record))
     return Story(project, tmp_path)
 
 
@@ -60,7 +75,7 @@ class Story:
         assert finish(process)[0] == 0
 
     def version(self) -> str:
-        return str(requests.get(f"{self.address}/version", timeout=10).json()["version"])
+        return str(requests.get(f"{self.address}/version", timeout=60).json()["version"])
 
     def champion(self) -> str:
         """The run of the version that is the champion."""
@@ -92,7 +107,7 @@ class Clients:
         with requests.Session() as session:
             while not self.ended.is_set():
                 try:
-                    response = session.post(f"{self.address}/invocations", json=self.question, timeout=30)
+                    response = session.post(f"{self.address}/invocations", json=self.question, timeout=LONGEST)
                     self.answers.append((response.status_code, response.headers.get("X-Model-Version")))
                 except requests.RequestException as error:
                     self.answers.append((0, str(error)))
@@ -101,7 +116,7 @@ class Clients:
 def test_the_story_of_a_model_in_use(trained: Story) -> None:
     worse, better = trained.train(epochs=1), trained.train(epochs=4)
     assert worse != better
-    trained.type("promote")
+    trained.type("promote", f"--run_id={better}")  # runs with a limit are promoted by name only
     assert trained.champion() == better
 
     picture = trained.folder / "a picture.png"
@@ -115,7 +130,7 @@ def test_the_story_of_a_model_in_use(trained: Story) -> None:
         with Clients(trained.address, picture) as clients:
             wait_until(lambda: len(clients.answers) > 10 * CLIENTS)
             trained.type("promote", f"--run_id={best}")
-            wait_until(lambda: trained.version() != first, 30)
+            wait_until(lambda: trained.version() != first)
             asked = len(clients.answers)
             wait_until(lambda: len(clients.answers) > asked + 10 * CLIENTS)
         assert trained.champion() == best
@@ -127,7 +142,10 @@ def test_the_story_of_a_model_in_use(trained: Story) -> None:
 
         trained.type("rollback")
         assert trained.champion() == better
-        wait_until(lambda: trained.version() == first, 30)
+        wait_until(lambda: trained.version() == first)
+    kernels = (trained.folder / "kernels.txt").read_text().splitlines()
+    assert kernels
+    assert {line.split("\t")[1] for line in kernels} == {"1"}
 
 
 def ask_by_curl(address: str, picture: Path) -> dict[str, list[dict[str, object]]]:

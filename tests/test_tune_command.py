@@ -19,7 +19,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from imagelab.tracking import database_path
-from tests.conftest import Project, Server, answers, finish, free_port, wait_until
+from tests.conftest import Project, Server, answers, finish, free_port, start, thorough, wait_until
 from tests.postgresql import PostgreSQL
 
 LONG_TRIALS = ("epochs=40", "early_stopping_patience=0")  # seconds each
@@ -121,10 +121,10 @@ def test_a_session_leaves_a_study_its_run_a_run_for_each_trial_and_the_best_trai
     assert "train with it: mlflow run . -e train" in output
     assert not list((project.folder / "runs").glob("*/outbox.jsonl"))
 
-    again = [word.replace("n_trials=7", "n_trials=9") for word in command]
+    again = [word.replace("n_trials=7", "n_trials=8") for word in command]
     code, output, errors = finish(project.start(*again))
     assert code == 0, errors
-    assert_whole(project.client, project.study(), 9)
+    assert_whole(project.client, project.study(), 8)
     assert project.study().user_attrs["run_id"] == parent.info.run_id
     assert sum("mlflow.parentRunId" not in run.data.tags for run in project.runs()) <= 3  # the study's, and refits
 
@@ -141,27 +141,27 @@ def test_a_study_that_was_interrupted_proposes_what_it_would_have_proposed(proje
 
 
 def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) -> None:
-    settings = ("n_trials=10", "workers=2", "pruner=none", *LONG_TRIALS)
+    settings = ("n_trials=8", "workers=2", "pruner=none", *LONG_TRIALS)
     session = project.tune(*settings)
     os.kill(process_in_a_trial(project, session), signal.SIGKILL)
-    wait_until(lambda: trials_begun(project, "COMPLETE") >= 5)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 3, process=session)
     session.kill()
     session.communicate()
     wait_until(lambda: not workers_of(project))
-    assert trials_begun(project, "COMPLETE") < 10
+    assert trials_begun(project, "COMPLETE") < 8
     code, output, errors = finish(project.tune(*settings))
     assert code == 0, errors
     study = project.study()
-    assert_whole(project.client, study, 10)
-    assert Counter(trial.state.name for trial in counted(study)) == {"COMPLETE": 10}
+    assert_whole(project.client, study, 8)
+    assert Counter(trial.state.name for trial in counted(study)) == {"COMPLETE": 8}
     killed = [run for run in trial_runs(project) if run.data.tags.get("failure") == "its process ended"]
     assert killed
-    assert "10 complete" in output
+    assert "8 complete" in output
 
 
 def process_in_a_trial(project: Project, session: "subprocess.Popen[str]") -> int:
     """The worker of a trial that has just begun to train, after another has ended; it has seconds to go."""
-    wait_until(lambda: session.poll() is not None or trials_begun(project, "COMPLETE"))
+    wait_until(lambda: trials_begun(project, "COMPLETE"), process=session)
     seen: set[int] = set()
     while session.poll() is None:
         running = project.study().get_trials(states=[optuna.trial.TrialState.RUNNING])
@@ -173,10 +173,11 @@ def process_in_a_trial(project: Project, session: "subprocess.Popen[str]") -> in
 
 
 def workers_of(project: Project) -> list[psutil.Process]:
+    """The processes in the project's folder, once the session there has ended."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "imagelab.tuning.worker" in process.cmdline() and process.cwd() == str(project.folder):
+            if process.cwd() == str(project.folder) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -184,7 +185,7 @@ def workers_of(project: Project) -> list[psutil.Process]:
 def test_killed_when_every_trial_that_is_left_is_under_way(project: Project) -> None:
     settings = ("n_trials=3", "workers=2", "pruner=none", "epochs=60", "early_stopping_patience=0")
     session = project.tune(*settings)
-    wait_until(lambda: trials_begun(project, "COMPLETE", "RUNNING") == 3)
+    wait_until(lambda: trials_begun(project, "COMPLETE", "RUNNING") == 3, process=session)
     session.kill()
     session.communicate()
     wait_until(lambda: not workers_of(project))
@@ -199,17 +200,17 @@ def test_a_grid_survives_a_killed_worker(project: Project) -> None:
         "n_trials=50",
         "workers=2",
         "sampler=grid",
-        "search=batch_size=32|64,dropout_rate=0:0.4:0.2",
+        "search=batch_size=32|64,dropout_rate=0:0.2:0.2",
         *LONG_TRIALS,
     )
     session = project.tune(*settings, "pruner=none")
     os.kill(process_in_a_trial(project, session), signal.SIGKILL)
     code, _, errors = finish(session)
     assert code == 0, errors
-    assert_whole(project.client, project.study(), 7)
+    assert_whole(project.client, project.study(), 5)
     trials = [trial for trial in counted(project.study()) if not trial.user_attrs.get("recipe")]
     points = {(trial.params["batch_size"], round(trial.params["dropout_rate"], 6)) for trial in trials}
-    assert points == {(size, rate) for size in (32, 64) for rate in (0.0, 0.2, 0.4)}
+    assert points == {(size, rate) for size in (32, 64) for rate in (0.0, 0.2)}
 
 
 def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_killed(project: Project) -> None:
@@ -218,7 +219,7 @@ def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_kill
     assert code == 0, errors
     assert not [run for run in project.runs() if "refit_of_trial" in run.data.tags]
     session = project.tune(*settings, "refit=true")
-    wait_until(lambda: project.epochs_done() >= 3)
+    wait_until(lambda: project.epochs_done() >= 3, process=session)
     session.kill()
     session.communicate()
     for _ in range(2):
@@ -339,6 +340,9 @@ def test_a_password_is_not_repeated(project: Project) -> None:
 
 
 def test_a_time_limit_ends_a_session_that_can_be_continued(project: Project) -> None:
+    """However slow the machine: the first trial is done without a limit, and nobody can do 500."""
+    code, output, errors = finish(project.tune("n_trials=1", "pruner=none"))
+    assert code == 0, errors
     code, output, errors = finish(project.tune("n_trials=500", "timeout=8", "pruner=none"))
     assert code == 0, errors
     done = len(project.study().trials)
@@ -360,7 +364,7 @@ def assert_dashboard_opens(project: Project) -> None:
 
 def shows_study(port: int) -> bool:
     try:
-        studies = requests.get(f"http://127.0.0.1:{port}/api/studies", timeout=5).json()
+        studies = requests.get(f"http://127.0.0.1:{port}/api/studies", timeout=60).json()
     except requests.RequestException:
         return False
     return "digits-basic_ann" in str(studies)
@@ -377,7 +381,7 @@ def team(tmp_path: Path) -> Any:
     options += ["--artifacts-destination", str(tmp_path / "served")]
     log = (tmp_path / "server.log").open("w")
     command = [sys.executable, "-m", "mlflow", "server", *options]
-    server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    server = start(command, tmp_path, os.environ, stdout=log, stderr=log)
     wait_until(lambda: answers(f"http://127.0.0.1:{port}"))
     yield database, f"http://127.0.0.1:{port}", studies
     os.killpg(server.pid, signal.SIGKILL)
@@ -385,8 +389,9 @@ def team(tmp_path: Path) -> Any:
     database.remove()
 
 
+@pytest.mark.parametrize("n_trials", [12, pytest.param(24, marks=thorough)])
 def test_four_workers_on_two_machines_and_a_database_that_goes_away(
-    project: Project, team: tuple[PostgreSQL, str, str], tmp_path: Path
+    project: Project, team: tuple[PostgreSQL, str, str], tmp_path: Path, n_trials: int
 ) -> None:
     import shutil
 
@@ -395,27 +400,32 @@ def test_four_workers_on_two_machines_and_a_database_that_goes_away(
     database, uri, storage = team
     elsewhere = Project(tmp_path / "elsewhere")
     shutil.copytree(project.folder, elsewhere.folder)
-    settings = ("n_trials=24", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=10")
+    settings = (f"n_trials={n_trials}", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=10")
     sessions = [machine.tune(*settings, MLFLOW_TRACKING_URI=uri) for machine in (project, elsewhere)]
-    wait_until(lambda: trials_begun(project, "COMPLETE", storage=storage) >= 3)
+    wait_until(lambda: len(owners(project, storage)) == 4, process=sessions[0])
     database.stop()
     time.sleep(20)  # longer than workers are without a sign of life
     database.start()
     for session in sessions:
         code, output, errors = finish(session)
         assert code == 0, errors
-        assert "24 trials (24 complete)" in output
-    study = project.study(storage=storage)
-    assert_whole(mlflow.MlflowClient(uri), study, 24)
-    owners = {trial.user_attrs["process"]["pid"] for trial in counted(study)}
-    assert len(owners) >= 4
+        assert f"{n_trials} trials ({n_trials} complete)" in output
+    assert_whole(mlflow.MlflowClient(uri), project.study(storage=storage), n_trials)
+
+
+def owners(project: Project, storage: str) -> set[int]:
+    """The workers that have begun a trial."""
+    if not trials_begun(project, "RUNNING", "COMPLETE", storage=storage):
+        return set()
+    trials = project.study(storage=storage).get_trials()
+    return {trial.user_attrs["process"]["pid"] for trial in trials if "process" in trial.user_attrs}
 
 
 def test_a_tracking_server_that_goes_away_costs_nothing(project: Project, server: Server) -> None:
     import mlflow
 
     session = project.tune("n_trials=6", "pruner=none", "epochs=3", MLFLOW_TRACKING_URI=server.uri)
-    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2)
+    wait_until(lambda: trials_begun(project, "COMPLETE") >= 2, process=session)
     server.kill()
     time.sleep(10)  # the outage: a trial ends, or the next one begins, without a server
     server.start()

@@ -1,6 +1,7 @@
 """The finished run in the MLflow UI, in headless Chromium as a person would open it."""
 
-import subprocess
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Project, answers, finish, free_port, wait_until
+from tests.conftest import LONGEST, Project, answers, finish, free_port, wait_until
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def ui(project: Project) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     wait_until(lambda: answers(address))
     yield f"{address}/#/experiments/0/runs/{project.runs()[0].info.run_id}"
-    subprocess.run(["pkill", "-g", str(process.pid)], check=False)
-    process.communicate(timeout=30)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=LONGEST)
 
 
 def read(browser: Any, page: str, *words: str) -> None:
@@ -33,7 +34,7 @@ def read(browser: Any, page: str, *words: str) -> None:
         return str(browser.execute_script("return document.body.innerText"))
 
     try:
-        wait_until(lambda: all(word in text() for word in words), 60)
+        wait_until(lambda: all(word in text() for word in words))
     except AssertionError:
         missing = [word for word in words if word not in text()]
         raise AssertionError(f"{page} does not show {missing}, but:\n{text()[:3000]}") from None
@@ -48,9 +49,9 @@ def test_the_run_in_the_ui(ui: str, browser: Any) -> None:
     picture = f"{ui}/artifacts/figures/confusion_matrix.png"
     visit(browser, picture)
     loaded = "return [...document.images].some(i => i.complete && i.naturalWidth > 500)"
-    wait_until(lambda: browser.execute_script(loaded), 60)
+    wait_until(lambda: browser.execute_script(loaded))
     visit(browser, f"{ui}/artifacts/figures/curves.html")
-    wait_until(lambda: drawn_in_a_frame(browser), 60)
+    wait_until(lambda: drawn_in_a_frame(browser))
 
 
 def visit(browser: Any, page: str) -> None:

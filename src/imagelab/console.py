@@ -1,8 +1,9 @@
 """What a command says to the person who waits: standard error, so that results on standard output can be piped."""
 
 import os
+import shlex
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def say(line: str) -> None:
@@ -24,8 +25,8 @@ def write(line: str, stream: TextIO) -> None:
         os.close(nowhere)
 
 
-def clock(seconds: float) -> str:
-    """A time as minutes:seconds, or hours:minutes:seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def command_line(command: str, dataset: str | None = None, model: str | None = None, **settings: Any) -> str:
+    """A command, to be typed as it is; what is None is left out."""
+    named = {"dataset": dataset, "model": model, **settings}
+    words = [f"-P {name}={shlex.quote(str(value))}" for name, value in named.items() if value is not None]
+    return " ".join([f"mlflow run . -e {command} --env-manager local", *words])

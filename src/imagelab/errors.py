@@ -1,5 +1,6 @@
 """What can go wrong in a way the user can mend; each message says what was given, what was expected and what to do."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,13 @@ class DivergedError(ImagelabError):
 
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM; not an Exception, so that no library swallows it."""
+
+
+def one_line(error: BaseException) -> str:
+    """Why something went wrong, in one short line; of a file, without its name, which is said beside it."""
+    if isinstance(error, OSError) and error.errno and error.errno > 0:  # a resolver numbers its own below 0
+        return os.strerror(error.errno)  # `strerror` of the error may be a library's longer words
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 @contextmanager

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from imagelab.console import say
+from imagelab.data import load_dataset
+from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
-from imagelab.quiet import start_keras
+from imagelab.evaluation.scores import Evaluation
 from imagelab.reporting import (
+    SERVED_MODEL,
     Result,
+    describe,
     report_data,
     report_evaluation,
     report_features,
@@ -15,118 +19,77 @@ from imagelab.reporting import (
     report_training,
     result_of,
 )
-from imagelab.settings import TrainSettings, validate
-from imagelab.tracking import Run, tracked_run
-
-if TYPE_CHECKING:
-    import keras
-
-    from imagelab.data.dataset import Dataset, Split
-    from imagelab.features import Features
-    from imagelab.training import Checkpoints
+from imagelab.settings import TrainSettings, name_of, validate
+from imagelab.tracking import RUN_NAME, Run, tracked_run
+from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
 
 
-def run_experiment(settings: TrainSettings, tags: Mapping[str, str] = MappingProxyType({})) -> Result:
-    """Train, evaluate and log one network; a new run gets `tags` besides its own.
+def run_experiment(
+    settings: TrainSettings, tags: Mapping[str, str] = MappingProxyType({}), fitter: Fitter | None = None
+) -> Result:
+    """Train, evaluate and log one network.
+
+    Args:
+        tags: what a new run gets besides its own.
+        fitter: with the data set and split of the settings, where several trainings share them.
 
     Raises:
         ImagelabError: with the reason; the run is then FAILED.
         Interrupted: on Ctrl-C or SIGTERM; the run is then KILLED and can be resumed.
     """
     complete = settings.with_recipe()
-    with tracked_run(complete.model_dump(mode="json"), settings.resume, settings.given(), tags) as run:
+    tags = {RUN_NAME: name_of(settings), **tags}
+    with tracked_run(complete.record(), settings.resume, settings.given(), tags, SERVED_MODEL) as run:
         if not run.is_recorded:
-            train_and_evaluate(validate(TrainSettings, run.settings), run)
+            train_and_evaluate(validate(TrainSettings, run.settings), run, fitter)
         return result_of(run)
 
 
-def train_and_evaluate(settings: TrainSettings, run: Run) -> None:
-    """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
-    start_keras()
-    from imagelab.data import load_dataset
-    from imagelab.data.dataset import split_validation
-    from imagelab.evaluation import Evaluation
-    from imagelab.models import build_model
-    from imagelab.models.transfer import is_frozen
-    from imagelab.training import (
-        Checkpoints,
-        choose_dtype_policy,
-        predict,
-        restore_best,
-        seed_everything,
-        train,
-        under_policy,
-    )
-
+def load_fitter(settings: TrainSettings) -> Fitter:
+    """The data set of the settings, split, and what trains on it."""
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
-    fitted, validated = split_validation(dataset.train, **settings.arguments_of(split_validation))
-    report_data(run, dataset, fitted, validated)
+    split = SplitSpec(**settings.arguments_of(SplitSpec))
+    return Fitter(dataset, split, settings.feature_cache_limit, with_test=True)
 
-    def build(policy: str) -> "keras.Model":
-        seed_everything(settings.seed)
-        with under_policy(policy):
-            options = settings.arguments_of(build_model)
-            return build_model(settings.model, dataset.image_shape, dataset.num_classes, **options)
+
+def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:
+    """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
+    run.log_tags(role="final", settings=settings.as_tag())
+    fitter = fitter or load_fitter(settings)
+    dataset = fitter.dataset
+    report_data(run, dataset, fitter.split, fitter.splits)
 
     policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
-    network = build(policy)
-    best = build("float32")  # what is scored, kept and served computes so on any machine, however it was trained
-    report_network(run, network, policy)
-
+    plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
     checkpoints = Checkpoints(run.checkpoint_folder)
     run.log_rows(checkpoints.rows)
-    tested: Split | Features = dataset.test
-    if is_frozen(network):
-        tested = train_by_transfer(settings, run, dataset, network, best, fitted, validated, checkpoints)
-    else:
-        train(network, fitted, validated, checkpoints, on_epoch=run.log_epoch, **settings.arguments_of(train))
+    fitter.fit(plan, checkpoints, events_of(run))
 
-    scorer = restore_best(best, checkpoints)
-    report_training(run, best, checkpoints.rows, checkpoints.best_row)
+    best_row = checkpoints.best_row
+    say(f"testing the network of epoch {best_row['epoch']}, the best, then drawing figures and storing all of it")
+    best = fitter.best_network(plan, checkpoints)
+    report_training(run, best, checkpoints.rows, best_row)
+    probabilities = fitter.test_probabilities(plan, best, best_row["phase"])
     evaluation = Evaluation(
-        dataset.test.labels,
-        predict(scorer, dataset.test if scorer is best else tested),
-        dataset.class_names,
-        dataset.superclasses,
-        dataset.superclass_names,
+        dataset.test.labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names
     )
-    report_evaluation(run, evaluation, dataset, best, checkpoints.best_row)
+    report_evaluation(run, evaluation, dataset, best, best_row)
+    describe(run)
 
 
-def train_by_transfer(
-    settings: TrainSettings,
-    run: Run,
-    dataset: "Dataset",
-    network: "keras.Model",
-    best: "keras.Model",
-    fitted: "Split",
-    validated: "Split",
-    checkpoints: "Checkpoints",
-) -> "Features":
-    """Train a head on the frozen backbone's features, then the backbone's last layers; return the test features."""
-    from imagelab.data.dataset import split_validation
-    from imagelab.features import FeatureSource
-    from imagelab.models.transfer import describe_features, head_of, unfreeze
-    from imagelab.training import fine_tune, train
+def events_of(run: Run) -> FitEvents:
+    """What the run is told while the network is fitted."""
 
-    if settings.fine_tune_epochs:
-        unfreeze(network, **settings.arguments_of(unfreeze))  # before all that takes long: it may be mistyped
-    description = describe_features(best) | {"dataset_digest": dataset.digest}
-    refuse_other_weights(run, description["weights_digest"])
-    source = FeatureSource(best, network, description, settings.feature_cache_limit)
-    views = 1 + (settings.augmented_views or 0)
-    learned = source.features("train", dataset.train, limit=settings.limit, views=views)
-    tested = source.features("test", dataset.test)
-    report_features(run, source.spent, description["weights_digest"])
+    def on_features(features: BackboneFeatures) -> None:
+        refuse_other_weights(run, features.weights_digest)
+        report_features(run, features.spent, features.weights_digest)
 
-    run.log_tags(phase="head")
-    parts = split_validation(learned, **settings.arguments_of(split_validation))
-    options = settings.arguments_of(train) | {"on_epoch": run.log_epoch}
-    train(head_of(network), *parts, checkpoints, **options | {"phase": "head", "augmentation": "none"})
-    if settings.fine_tune_epochs:
-        run.log_tags(phase="fine_tune")
-        fine_tune(network, best, fitted, validated, checkpoints, **options | settings.arguments_of(fine_tune))
-    return tested
+    return FitEvents(
+        on_network=lambda network: report_network(run, network),
+        on_features=on_features,
+        on_phase=lambda phase: run.log_tags(phase=phase),
+        on_epoch=run.log_epoch,
+    )
 
 
 def refuse_other_weights(run: Run, digest: str) -> None:

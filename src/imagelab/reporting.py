@@ -3,23 +3,27 @@
 import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
-from imagelab.console import say
-from imagelab.files import write_durably
-from imagelab.tracking import Run
+from imagelab.atomic_files import write_durably
+from imagelab.console import command_line, say
+from imagelab.data.dataset import Dataset, Split
+from imagelab.data.split import SplitSpec
+from imagelab.evaluation.scores import Evaluation
+from imagelab.evaluation_report import input_of, report_answers, report_model
+from imagelab.features import FeatureSeconds
+from imagelab.figures.curves import draw_curves, explore_curves
+from imagelab.figures.galleries import draw_samples
+from imagelab.progress import in_words
+from imagelab.tracking import Run, log_description, show_side_by_side
 
-if TYPE_CHECKING:
-    import keras
-
-    from imagelab.data.dataset import Dataset, Split
-    from imagelab.evaluation import Evaluation
-    from imagelab.features import Spent
-
-GALLERY = 40
+SERVED_MODEL = Path(__file__).parent / "serving" / "served_model.py"  # stored with each model, to answer for it
+SIDE_BY_SIDE = ("figures/curves.png", "figures/confusion_matrix.png", "figures/incorrect.png")  # of several runs
 CONTEXTS = ("training", "validation", "test")
 
 
@@ -42,6 +46,18 @@ class Result:
         )
 
 
+def describe(run: Run) -> None:
+    """Say in the run's description what came out, and what to type next."""
+    result = result_of(run)
+    next_command = command_line("promote", run.settings["dataset"], run.settings["model"], run_id=run.run_id)
+    log_description(
+        run,
+        f"Test accuracy **{result.test_accuracy:.2%}**, validation accuracy {result.best_val_accuracy:.2%} in epoch "
+        f"{result.best_epoch}, the best; {in_words(result.training_seconds)} of training.\n\n"
+        f"Let it be the champion, if it is not worse than the one of now: `{next_command}`",
+    )
+
+
 def result_of(run: Run) -> Result:
     """The result that a completed training has left behind."""
     known = json.loads((run.folder / "result.json").read_text())
@@ -50,12 +66,11 @@ def result_of(run: Run) -> Result:
     return result
 
 
-def report_data(run: Run, dataset: "Dataset", fitted: "Split", validated: "Split") -> None:
-    """Digest, splits as dataset inputs, class balance and a sample of each class."""
-    from imagelab.figures import draw_samples
-
+def report_data(run: Run, dataset: Dataset, split: SplitSpec, parts: tuple[Split, Split]) -> None:
+    """Digest, how the training images were split, splits as dataset inputs, class balance, a sample of each class."""
     run.log_tags(dataset_digest=dataset.digest, phase="train")
-    splits = dict(zip(CONTEXTS, (fitted, validated, dataset.test), strict=True))
+    run.log_text("split.json", split.to_json())
+    splits = dict(zip(CONTEXTS, (*parts, dataset.test), strict=True))
     run.log_inputs({context: input_of(dataset, split, context) for context, split in splits.items()})
     balance = {context: np.bincount(split.labels, minlength=dataset.num_classes) for context, split in splits.items()}
     run.log_table("data/class_balance.csv", pd.DataFrame({"class": dataset.class_names, **balance}))
@@ -63,33 +78,22 @@ def report_data(run: Run, dataset: "Dataset", fitted: "Split", validated: "Split
     figure = draw_samples(dataset.train.images, dataset.train.labels, dataset.class_names, title)
     run.log_figure("figures/samples.png", figure)
     say(
-        f"{dataset.name}: {len(fitted):,} images to learn from, {len(validated):,} to choose by, "
+        f"{dataset.name}: {len(parts[0]):,} images to learn from, {len(parts[1]):,} to choose by, "
         f"{len(dataset.test):,} to test; {dataset.source}"
     )
 
 
-def input_of(dataset: "Dataset", split: "Split", context: str) -> dict[str, str]:
-    """An MLflow `Dataset`; its digest field holds 36 characters, so the whole one stands in the profile and a tag."""
-    shape = {"images": list(split.images.shape), "labels": list(split.labels.shape), "dtype": "uint8"}
-    return {
-        "name": f"{dataset.name}-{context}",
-        "digest": dataset.digest[:36],
-        "source_type": "local",
-        "source": json.dumps({"uri": dataset.source}),
-        "profile": json.dumps({**shape, "sha256_of_the_whole_data_set": dataset.digest}),
-    }
-
-
-def report_network(run: Run, model: "keras.Model", policy: str) -> None:
+def report_network(run: Run, model: keras.Model) -> None:
     text = io.StringIO()
     model.summary(print_fn=lambda line, **_: text.write(f"{line}\n"), line_length=100)
     run.log_text("model_summary.txt", text.getvalue())
+    policy = model.dtype_policy.name
     run.log_params({"dtype_policy": policy})
     go_on = ", going on after its last complete epoch" if run.resumed else ""
     say(f"run {run.run_id}: {model.name}, {model.count_params():,} parameters, {policy}{go_on}")
 
 
-def report_features(run: Run, spent: "Spent", weights_digest: str) -> None:
+def report_features(run: Run, spent: FeatureSeconds, weights_digest: str) -> None:
     """What the features have cost this run, what the cache has saved it, and whose features they are.
 
     What a resumed run finds in the cache is its own earlier work.
@@ -105,10 +109,13 @@ def report_features(run: Run, spent: "Spent", weights_digest: str) -> None:
     say(f"features: {spent.computing:.0f} s{found}")
 
 
-def report_training(run: Run, model: "keras.Model", rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
-    """The single figures of the training, its curves and its checkpoints."""
-    from imagelab.figures import draw_curves, explore_curves
+def title_of(run: Run) -> str:
+    """The network of a training in words."""
+    return f"{run.settings['model']} on {run.settings['dataset']}"
 
+
+def report_training(run: Run, model: keras.Model, rows: list[dict[str, Any]], best: dict[str, Any]) -> None:
+    """The single figures of the training, its curves and its checkpoints."""
     totals = {
         "best_epoch": best["epoch"],
         "best_val_accuracy": best["val_accuracy"],
@@ -116,10 +123,16 @@ def report_training(run: Run, model: "keras.Model", rows: list[dict[str, Any]], 
     }
     run.log_metrics({**totals, "parameter_count": model.count_params()}, best["epoch"], best["timestamp"])
     run.log_table("curves.csv", pd.DataFrame(rows))
-    run.log_figure("figures/curves.png", draw_curves(rows, best["epoch"], run.title))
-    run.log_page("figures/curves.html", explore_curves(rows, best["epoch"], run.title))
+    run.log_figure("figures/curves.png", draw_curves(rows, best["epoch"], title_of(run)))
+    run.log_page("figures/curves.html", explore_curves(rows, best["epoch"], title_of(run)))
     run.log_checkpoints()
     write_result(run, **totals)
+
+
+def is_final_metric(name: str) -> bool:
+    """Whether a metric of a training is logged once, at the end: not an epoch's, nor one of the machine's."""
+    of_epochs = ("loss", "accuracy", "learning_rate", "epoch_seconds", "images_per_second")
+    return name not in of_epochs and not name.startswith(("val_", "system/"))
 
 
 def write_result(run: Run, **values: float) -> None:
@@ -129,52 +142,12 @@ def write_result(run: Run, **values: float) -> None:
 
 
 def report_evaluation(
-    run: Run, evaluation: "Evaluation", dataset: "Dataset", model: "keras.Model", best: dict[str, Any]
+    run: Run, evaluation: Evaluation, dataset: Dataset, model: keras.Model, best: dict[str, Any]
 ) -> None:
     """Scores, tables, figures and galleries of the test split, and the network as the run's model."""
-    for name, table in evaluation.tables().items():
-        run.log_table(f"evaluation/{name}.csv", table)
-    run.log_table("evaluation/predictions.parquet", evaluation.predictions())
-    draw_evaluation(run, evaluation, dataset)
+    report_answers(run, evaluation, dataset.test.images, title_of(run), "test split")
+    for name in SIDE_BY_SIDE:
+        show_side_by_side(run, name, best["timestamp"])
     scores = evaluation.scores()
-    folder = run.folder / "artifacts"
-    model.save(folder / "model.keras")
-    np.save(folder / "example.npy", dataset.test.images[:1])
-    run.log_model(
-        step=best["epoch"],
-        timestamp=best["timestamp"],
-        values={f"test_{name}": score for name, score in scores.items()},
-        dataset=f"{dataset.name}-test",
-        digest=dataset.digest[:36],
-        class_names=list(dataset.class_names),
-        superclass_of=[dataset.superclass_names[i] for i in dataset.superclasses],
-    )
+    report_model(run, model, dataset, scores, best["epoch"], best["timestamp"])
     write_result(run, test_accuracy=scores["accuracy"])
-
-
-def draw_evaluation(run: Run, evaluation: "Evaluation", dataset: "Dataset") -> None:
-    from imagelab.figures import draw_calibration, draw_confusion, draw_predictions, explore_confusion
-
-    title = f"{run.title}: test split, accuracy {evaluation.correct.mean():.2%}"
-    order = evaluation.display_order()
-    groups = [dataset.superclass_names[i] for i in dataset.superclasses]
-    run.log_figure("figures/confusion_matrix.png", draw_confusion(evaluation.confusion, order, groups, title))
-    run.log_page("figures/confusion_matrix.html", explore_confusion(evaluation.confusion, order, title))
-    if dataset.superclasses:
-        coarse = np.arange(len(dataset.superclass_names))
-        title_of = f"{run.title}: superclasses on the test split, accuracy {evaluation.in_superclass.mean():.2%}"
-        figure = draw_confusion(evaluation.superclass_confusion, coarse, [], title_of)
-        run.log_figure("figures/superclass_confusion_matrix.png", figure)
-    run.log_figure("figures/calibration.png", draw_calibration(evaluation.calibration(), title))
-    surest_first = np.argsort(-evaluation.confidence, kind="stable")
-    for name, chosen in {"correct": evaluation.correct, "incorrect": ~evaluation.correct}.items():
-        shown = surest_first[chosen[surest_first]][:GALLERY]
-        figure = draw_predictions(
-            dataset.test.images[shown],
-            evaluation.labels[shown],
-            evaluation.predicted[shown],
-            evaluation.confidence[shown],
-            dataset.class_names,
-            f"{run.title}: {name} on the test split, the most confident first",
-        )
-        run.log_figure(f"figures/{name}.png", figure)

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagelab.data import DATASETS, find_dataset, load_dataset
-from imagelab.data.dataset import Dataset, Split, split_validation
+from imagelab.data import DATASETS, find_dataset, load_dataset, num_classes_of
+from imagelab.data.dataset import Dataset, Split
 from imagelab.errors import DataError
 from tests.conftest import real_data
 
@@ -17,6 +17,7 @@ def make_split(n: int = 100, classes: int = 4) -> Split:
 def test_digits_need_no_network() -> None:
     digits = load_dataset("digits")
     assert (digits.image_shape, digits.num_classes, len(digits.train), len(digits.test)) == ((8, 8, 1), 10, 1437, 360)
+    assert digits.num_classes == num_classes_of("digits")
     assert digits.train.images.dtype == np.uint8
     assert (digits.train.images.min(), digits.train.images.max()) == (0, 255)
     assert load_dataset("digits").digest == digits.digest
@@ -63,35 +64,6 @@ def test_a_data_set_checks_its_shapes_and_labels() -> None:
         Dataset("x", good, Split(good.images[:5], good.labels), tuple("abcd"), "here")
 
 
-def test_the_validation_split_is_stratified_disjoint_and_fixed_by_the_seed() -> None:
-    train = Split(np.arange(1000, dtype=np.uint32).view(np.uint8).reshape(1000, 2, 2, 1), np.arange(1000) % 10)
-    fitted, validated = split_validation(train, 0.1, seed=3)
-    assert np.bincount(validated.labels).tolist() == [10] * 10
-    pixels = {split.images[i].tobytes() for split in (fitted, validated) for i in range(len(split))}
-    assert len(pixels) == len(fitted) + len(validated) == 1000
-    again = split_validation(train, 0.1, seed=3)[1]
-    other = split_validation(train, 0.1, seed=4)[1]
-    assert (again.images == validated.images).all()
-    assert (other.images != validated.images).any()
-
-
-def test_limit_keeps_the_first_images() -> None:
-    train = make_split(200)
-    fitted, validated = split_validation(train, 0.2, 0, limit=50)
-    assert (len(fitted), len(validated)) == (40, 10)
-
-
-def test_too_few_images_to_keep_shares_are_split_at_random() -> None:
-    train = Split(np.zeros((100, 2, 2, 1), np.uint8), np.arange(100))
-    fitted, validated = split_validation(train, 0.1, 0)
-    assert (len(fitted), len(validated)) == (90, 10)
-
-
-def test_an_empty_part_is_refused() -> None:
-    with pytest.raises(DataError, match="validation_fraction=0.001 of 100 images leaves 0"):
-        split_validation(make_split(), 0.001, 0)
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "train", "test"),
     [("fashion_mnist", (28, 28, 1), 60_000, 10_000), ("cifar100", (32, 32, 3), 50_000, 10_000)],
@@ -99,6 +71,7 @@ def test_an_empty_part_is_refused() -> None:
 def test_real_data(name: str, shape: tuple[int, ...], train: int, test: int) -> None:
     dataset = real_data(name)
     assert (dataset.image_shape, len(dataset.train), len(dataset.test)) == (shape, train, test)
+    assert dataset.num_classes == num_classes_of(name)
     for split in (dataset.train, dataset.test):
         assert set(np.bincount(split.labels)) == {len(split) // dataset.num_classes}
 

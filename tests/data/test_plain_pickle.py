@@ -14,6 +14,7 @@ from numpy._core.multiarray import _reconstruct
 from numpy._core.numeric import _frombuffer
 
 from imagelab.data.plain_pickle import PlainArray, PlainUnpickler
+from tests.conftest import LONGEST
 
 ARRAYS = [
     np.arange(12, dtype=np.uint8).reshape(3, 4),
@@ -162,7 +163,7 @@ def read_elsewhere(folder: Path) -> dict[str, str]:
     """What becomes of each pickle in a folder, in a process of its own: memory errors must not end the tests."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n" + READ_ALL
     command = [sys.executable, "-c", limited, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, timeout=LONGEST, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())  # type: ignore[misc]
 

@@ -8,15 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from imagelab.figures import (
-    draw_calibration,
-    draw_confusion,
-    draw_curves,
-    draw_predictions,
-    draw_samples,
-    explore_confusion,
-    explore_curves,
-)
+from imagelab.figures.confusion import draw_confusion, explore_confusion
+from imagelab.figures.curves import draw_calibration, draw_curves, explore_curves
+from imagelab.figures.galleries import draw_predictions, draw_samples
 
 ROWS = [
     {

@@ -1,10 +1,14 @@
+import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from imagelab.models import BACKBONES, MODELS, build_model
+from imagelab.models import BACKBONES, HEAD_DROPOUT_RATES, MODELS, build_model, dropout_rates, stages_of
+from imagelab.models.transfer import build_head
 
 PLAIN = [name for name in MODELS if name not in BACKBONES]
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (17, 40, 4), (3, 3, 1)]
@@ -67,3 +71,32 @@ def test_a_saved_model_loads_anywhere(name: str, tmp_path: Path) -> None:
 def test_an_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(KeyError, match="basic_ann, basic_cnn, deeper_cnn"):
         build_model("resnet", (28, 28, 1), 10)
+
+
+@pytest.mark.parametrize("num_classes", [10, 100])
+@pytest.mark.parametrize("name", PLAIN)
+def test_dropout_rates_are_known_without_building(name: str, num_classes: int) -> None:
+    built = build_model(name, (28, 28, 1), num_classes)
+    assert rates_of(built) == list(dropout_rates(name, num_classes))
+
+
+@pytest.mark.parametrize("head", HEAD_DROPOUT_RATES)
+def test_dropout_rates_of_heads_are_known_without_building(head: str) -> None:
+    assert rates_of(build_head(head, 8, 10, None)) == list(dropout_rates("resnet50", 10, head))
+
+
+def rates_of(model: keras.Model) -> list[float]:
+    return [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stages_are_known_without_building(name: str) -> None:
+    own = importlib.import_module(f"imagelab.models.{name}")
+    stages = len(getattr(own, "STAGES", ())) + 1
+    assert stages_of(name) == (stages if name in BACKBONES else 0)
+
+
+def test_the_tables_need_no_tensorflow() -> None:
+    program = "import sys, imagelab.models, imagelab.data; print({'keras', 'tensorflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -4,7 +4,7 @@ import functools
 import http.server
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,29 @@ import keras
 import numpy as np
 import pytest
 from keras.src.applications import resnet
+from keras.src.applications.convnext import ConvNeXt
+from keras.src.applications.efficientnet_v2 import EfficientNetV2
 from keras.src.legacy.saving import legacy_h5_format
 
-from imagelab.data import load_dataset
-from imagelab.data.dataset import Split
+from imagelab.data.split import SplitSpec
 from imagelab.errors import Interrupted, SettingsError, WeightsError
-from imagelab.features import FeatureSource
+from imagelab.features import FeatureSource, WantedFeatures
 from imagelab.models import BACKBONES, build_model
-from imagelab.models.transfer import backbone_of, describe_features, first_layer, head_of, is_frozen, unfreeze
-from imagelab.training import Checkpoints, fine_tune, predict, restore_best, train, under_policy
+from imagelab.models.transfer import (
+    backbone_of,
+    describe_features,
+    first_layer,
+    head_of,
+    is_frozen,
+    transfer_network,
+    unfreeze,
+)
+from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
+from imagelab.training.loop import predict, train
+from imagelab.training.precision import under_policy
+from tests.conftest import thorough
+from tests.training.plans import DIGITS, make_plan
 
-DIGITS = load_dataset("digits")
 OPTIONS: dict[str, Any] = {"image_size": 32, "head": "linear", "pooled_stages": 1}
 
 
@@ -31,26 +43,29 @@ def build(name: str = "mobilenet_v2", shape: tuple[int, int, int] = (8, 8, 1), *
     return build_model(name, shape, 10, **{**OPTIONS, **options})
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+QUICK = ("mobilenet_v2", "vgg16")
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=thorough) for name in BACKBONES])
 def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
     network = build(name, weights="none", head="mlp")
     assert not is_frozen(network)
-    fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
+    splits = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
     before = network.get_weights()
     checkpoints = Checkpoints(tmp_path)
-    train(network, fitted, validated, checkpoints, epochs=1, batch_size=32, learning_rate=0.001)
+    train(network, splits, checkpoints, make_plan(epochs=1, batch_size=32, learning_rate=0.001))
     assert [row["epoch"] for row in checkpoints.rows] == [1]
     changed = [not np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True)]
     assert np.mean(changed) > 0.95
     loaded = keras.saving.load_model(checkpoints.path_of(1), compile=False)
-    np.testing.assert_allclose(predict(loaded, validated), predict(network, validated), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(predict(loaded, splits[1]), predict(network, splits[1]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (40, 50, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(8, 8, 1), pytest.param((32, 32, 3), marks=thorough), (40, 50, 3)], ids=str)
 def test_raw_pixels_of_any_shape_go_in(name: str, shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
-    probabilities = build(name, shape, weights="none").predict(pixels, verbose=0)
+    probabilities = np.asarray(build(name, shape, weights="none")(pixels))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
@@ -193,83 +208,129 @@ def test_the_whole_network_says_what_its_head_says_of_features(
     with under_policy(policy):
         network = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
     source = FeatureSource(best, network, describe_features(best), 1.0)
-    features = source.features("test", DIGITS.test, limit=10_000)
+    [features] = source.features([WantedFeatures("test", DIGITS.test, limit=10_000)])
     assert len(features) == len(DIGITS.test)
     whole = predict(best, DIGITS.test)
     np.testing.assert_allclose(predict(head_of(best), features), whole, atol=1e-4)
     assert whole.std(axis=0).max() > 0.1  # images differ, so the agreement says something
 
-    learned = source.features("train", DIGITS.train, limit=60)
-    row = learned.read(np.arange(60), np.zeros(60, int))
+    [some] = source.features([WantedFeatures("train", DIGITS.train, limit=60)])
+    row = some.read(np.arange(60), np.zeros(60, int))
     extractor = keras.Model(best.input, best.get_layer("features").output)
-    exact = extractor.predict(DIGITS.train.images[:60], verbose=0)
+    whole_floats = extractor.predict(DIGITS.train.images[:60], verbose=0)
     assert row.dtype == (np.float32 if policy == "float32" else np.float16)
     if policy == "float32":
-        np.testing.assert_allclose(row, exact, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(row, whole_floats, rtol=1e-3, atol=1e-3)
     else:  # a network of random weights amplifies what bfloat16 rounds off
-        assert np.corrcoef(row.ravel(), exact.ravel())[0, 1] > 0.9
-
-
-@dataclass
-class Phases:
-    """A head on the features of a few digits and, after it, fine-tuning, as experiment.py does it."""
-
-    best: keras.Model
-    network: keras.Model
-    checkpoints: Checkpoints
-
-    def train(self, on_epoch: Callable[[Any], None] = lambda row: None) -> None:
-        fitted, validated = DIGITS.train.take(slice(0, 96)), DIGITS.train.take(slice(96, 128))
-        extractor = keras.Model(self.best.input, self.best.get_layer("features").output)
-        seen = [Split(extractor.predict(split.images, verbose=0), split.labels) for split in (fitted, validated)]
-        settings: dict[str, Any] = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "on_epoch": on_epoch}
-        train(head_of(self.best), seen[0], seen[1], self.checkpoints, phase="head", **settings)
-        settings |= {"fine_tune_epochs": 2, "fine_tune_learning_rate": 0.001}
-        fine_tune(self.network, self.best, fitted, validated, self.checkpoints, **settings)
+        assert np.corrcoef(row.ravel(), whole_floats.ravel())[0, 1] > 0.9
 
 
 @pytest.fixture
-def phases(mobilenet_weights: str) -> Callable[[Path], Phases]:
-    def make(folder: Path) -> Phases:
-        best, network = build(weights=mobilenet_weights), build(weights=mobilenet_weights)
-        unfreeze(network, "block_16_project")
-        return Phases(best, network, Checkpoints(folder))
-
-    return make
+def fitter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fitter:
+    """Of 96 digits to learn from and 32 to choose by."""
+    monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path / "features"))
+    return Fitter(DIGITS, SplitSpec(split_seed=0, validation_fraction=0.25, limit=128), feature_cache_limit=20)
 
 
-def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(
-    phases: Callable[[Path], Phases], tmp_path: Path
-) -> None:
-    both = phases(tmp_path)
-    before = {w.path: w.numpy() for w in both.network.weights}
-    both.train()
-    assert [(row["epoch"], row["phase"]) for row in both.checkpoints.rows] == [
+@pytest.fixture
+def plan(mobilenet_weights: str) -> FitPlan:
+    """Two epochs of a head, two of fine-tuning."""
+    options = {**OPTIONS, "model": "mobilenet_v2", "weights": mobilenet_weights, "epochs": 2, "batch_size": 32}
+    fine_tuning = {"fine_tune_epochs": 2, "fine_tune_at": "block_16_project", "fine_tune_learning_rate": 0.001}
+    return make_plan(**options, **fine_tuning)
+
+
+def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(fitter: Fitter, plan: FitPlan, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    fitter.fit(plan, checkpoints, FitEvents())
+    assert [(row["epoch"], row["phase"]) for row in checkpoints.rows] == [
         (1, "head"), (2, "head"), (3, "fine_tune"), (4, "fine_tune"),
     ]  # fmt: skip
-    changed = {w.path for w in both.network.weights if not np.array_equal(w.numpy(), before[w.path])}
+    before = fitter.build(plan, "float32").weights
+    after = keras.saving.load_model(checkpoints.path_of(4), compile=False).weights
+    changed = {w.path for w, now in zip(before, after, strict=True) if not np.array_equal(w.numpy(), now.numpy())}
     assert any("block_16_project/kernel" in path for path in changed)
     assert not any("moving" in path and "block" in path for path in changed)
     assert not any("block_15" in path or "Conv1/" in path for path in changed)
 
+    told: list[float] = []  # another training on the same features is told of network and features, which cost nothing
+    fitter.features(
+        replace(plan, seed=1),
+        FitEvents(
+            on_network=lambda network: told.append(network.count_params()),
+            on_features=lambda features: told.append(features.spent.computing),
+        ),
+    )
+    assert told == [fitter.build(plan, "float32").count_params(), 0]
+
+
+def efficientnet(**arguments: Any) -> keras.Model:
+    """One of two blocks, with stochastic depth."""
+    names = ("kernel_size", "num_repeat", "input_filters", "output_filters", "expand_ratio", "se_ratio", "strides")
+    block = {**dict(zip(names, (3, 2, 8, 8, 1, 0, 1), strict=True)), "conv_type": 1}
+    return EfficientNetV2(1, 1, 32, drop_connect_rate=0.75, blocks_args=[block], name="tiny", **arguments)
+
+
+def convnext(**arguments: Any) -> keras.Model:
+    return ConvNeXt(
+        [2, 1, 1, 1], [4, 4, 8, 8], drop_path_rate=0.75, layer_scale_init_value=1.0, name="tiny", **arguments
+    )
+
+
+@pytest.mark.parametrize("application", [efficientnet, convnext])
+def test_a_pretrained_backbone_drops_nothing_in_fine_tuning(
+    application: Callable[..., keras.Model], tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.weights.h5"
+    application(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(path)
+
+    def network(weights: str) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        options: dict[str, Any] = {**OPTIONS, "weights": weights}
+        return transfer_network("tiny", application, (8, 8, 1), 10, 0.0, **options)
+
+    def is_random(backbone: keras.Model) -> bool:
+        images = np.random.default_rng(0).uniform(0, 255, (16, 32, 32, 3)).astype(np.float32)
+        backbone.trainable = True
+        for layer in backbone.layers:
+            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+        one, other = (np.asarray(keras.tree.flatten(backbone(images, training=True))[0]) for _ in range(2))
+        return not np.array_equal(one, other)
+
+    from_scratch, pretrained = network("none"), network(str(path))
+    assert is_random(backbone_of(from_scratch))
+    unfreeze(pretrained, "0")
+    assert not is_random(backbone_of(pretrained))
+
+    # Checkpoints of runs that began when it still dropped go on; what is saved now loads, also without this package.
+    from_scratch.save(tmp_path / "before.keras")
+    pretrained.load_weights(tmp_path / "before.keras")
+    pretrained.save(tmp_path / "now.keras")
+    loaded = keras.saving.load_model(tmp_path / "now.keras")
+    restored = network(str(path))
+    restored.load_weights(tmp_path / "now.keras")
+    images = DIGITS.test.images[:8]
+    for model in (pretrained, loaded, restored):
+        np.testing.assert_array_equal(model.predict(images, verbose=0), from_scratch.predict(images, verbose=0))
+
 
 def test_two_phases_end_alike_though_interrupted_after_each_epoch(
-    phases: Callable[[Path], Phases], tmp_path: Path
+    fitter: Fitter, plan: FitPlan, tmp_path: Path
 ) -> None:
-    whole = phases(tmp_path / "whole")
-    whole.train()
+    whole = Checkpoints(tmp_path / "whole")
+    fitter.fit(plan, whole, FitEvents())
 
     def interrupt(row: Any) -> None:
         raise Interrupted
 
     for epochs_done in (1, 2, 3, 4):
         with pytest.raises(Interrupted):
-            phases(tmp_path / "parts").train(interrupt)
+            fitter.fit(plan, Checkpoints(tmp_path / "parts"), FitEvents(on_epoch=interrupt))
         assert len(Checkpoints(tmp_path / "parts").rows) == epochs_done
-    parts = phases(tmp_path / "parts")
-    parts.train()
+    parts = Checkpoints(tmp_path / "parts")
+    fitter.fit(plan, parts, FitEvents())
     for name in ("loss", "val_loss", "accuracy", "phase", "learning_rate"):
-        assert [row[name] for row in parts.checkpoints.rows] == [row[name] for row in whole.checkpoints.rows]
-    kept = [restore_best(one.best, one.checkpoints).get_weights() for one in (whole, parts)]
+        assert [row[name] for row in parts.rows] == [row[name] for row in whole.rows]
+    kept = [fitter.best_network(plan, checkpoints).get_weights() for checkpoints in (whole, parts)]
     for mine, theirs in zip(*kept, strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -1,5 +1,6 @@
 """A project with trained runs, whose registry each test has to itself."""
 
+import json
 import shutil
 import sqlite3
 import sys
@@ -32,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
     """A project with three runs: weak, strong (of the same split), and other (of another split)."""
     folder = tmp_path_factory.mktemp("promote") / "project"
     project = make_project(folder, empty_database)
-    wanted = ("--note=weak --epochs=1", "--note=strong --epochs=12", "--note=other --epochs=6 --seed=5")
+    wanted = ("--note=weak --epochs=1", "--note=strong --epochs=12", "--note=other --epochs=6 --seed=5 --split_seed=5")
     code, _, errors = finish(project.start(sys.executable, "-c", TRAIN, *wanted))
     assert code == 0, errors
     yield project
@@ -48,7 +49,7 @@ class Registry:
         self.artifacts, self.database = artifacts, database
         self.client = mlflow.MlflowClient(f"sqlite:///{database}")
         runs = self.client.search_runs(["0"])
-        self.runs = {run.data.tags["mlflow.note.content"]: run.info.run_id for run in runs}
+        self.runs = {run.data.tags["mlflow.note.content"].split("\n\n")[0]: run.info.run_id for run in runs}
 
     def promote(self, note: str | None = None, **settings: Any) -> str:
         named = {"run_id": self.runs[note]} if note else {}
@@ -56,6 +57,25 @@ class Registry:
 
     def roll_back(self, **settings: Any) -> str:
         return roll_back(RollbackSettings(**HERE, **settings))
+
+    def add_model(self, run_id: str) -> None:
+        """Let a run have a model that nobody can load."""
+        experiment = self.client.get_run(run_id).info.experiment_id
+        model = self.client.create_logged_model(experiment, "model", run_id)
+        self.client.finalize_logged_model(model.model_id, "READY")
+
+    def make_as_before(self, note: str) -> None:
+        """Take from a run what runs of before do not have: role, typed settings and split, and a seed of the split."""
+        run_id = self.runs[note]
+        folder = self.artifacts / "0" / run_id / "artifacts"
+        (folder / "split.json").unlink()
+        settings = json.loads((folder / "settings.json").read_text())
+        del settings["split_seed"]
+        (folder / "settings.json").write_text(json.dumps(settings))
+        for tag in ("role", "settings"):
+            self.client.delete_tag(run_id, tag)
+        with sqlite3.connect(self.database) as database:
+            database.execute("delete from params where key = 'split_seed' and run_uuid = ?", (run_id,))
 
     @property
     def aliases(self) -> dict[str, int]:
@@ -66,7 +86,7 @@ class Registry:
     def versions(self) -> list[Any]:
         return sorted(self.client.search_model_versions(f"name = '{NAME}'"), key=lambda found: int(found.version))
 
-    def deed(self, phase: str = "promotion") -> Any:
+    def operation(self, phase: str = "promotion") -> Any:
         """The newest run of a promotion or rollback."""
         return self.client.search_runs(["0"], f"tags.phase = '{phase}'")[0]
 
@@ -96,7 +116,7 @@ def registry(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def fake_run(registry: Registry, note: str, **changed: Any) -> str:
-    """A run like another one, without a model."""
+    """A run like another one, without a model and, as runs of before, without a role."""
     run = registry.client.get_run(registry.runs[note])
     tags = {"dataset": "digits", "model": "basic_ann", "dataset_digest": run.data.tags["dataset_digest"]}
     made = registry.client.create_run("0", tags=tags | changed.get("tags", {})).info.run_id

@@ -46,7 +46,7 @@ def test_the_commands_as_they_are_typed(registry: Registry) -> None:
     code, output, errors = finish(project.start(*command, "-e", "promote", "-P", f"run_id={registry.runs['weak']}"))
     assert code == 0, errors
     assert "version 1 is champion" in output
-    assert registry.deed().info.status == "FINISHED"
+    assert registry.operation().info.status == "FINISHED"
     flags = ["--dataset", "digits", "--model", "basic_ann"]
     door = [sys.executable, "-m"]
     at_once = [
@@ -60,7 +60,8 @@ def test_the_commands_as_they_are_typed(registry: Registry) -> None:
     runs = len(registry.client.search_runs(["0"]))
     code, _, errors = finish(project.start(*door, "entrypoints.promote", *flags, "--run_id", registry.runs["weak"]))
     assert code == 1
-    few, reason = errors.splitlines()
+    *loading, few, reason = errors.splitlines()
+    assert [line.split(",")[0] for line in loading] == ["loading version 1", f"loading version {champion}"]
     assert few.endswith(" images were kept from both versions: a rough comparison")
     assert reason.startswith(f"promote: {NAME} version 1 stays challenger")
     code, _, errors = finish(project.start(*door, "entrypoints.rollback", *flags, "--to_version", "77"))

@@ -1,16 +1,17 @@
-"""Who becomes champion, who is refused, and what is left to audit."""
+"""Who becomes champion, who is refused, and what is written down of it."""
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from imagelab.data.split import SplitSpec
 from imagelab.errors import RegistryError, SettingsError
 from imagelab.registry.promotion import promote
-from imagelab.settings import PromoteSettings
+from imagelab.registry.rollback import roll_back
+from imagelab.settings import PromoteSettings, RollbackSettings
 from tests.registry.conftest import DAMAGES, HERE, NAME, Registry, fake_run
 
 
@@ -35,14 +36,14 @@ def test_the_best_run_is_promoted_once_and_a_worse_one_is_refused(
         registry.promote("weak")
     assert registry.aliases == {"champion": 2, "previous": 1, "challenger": 1}
     assert [int(version.version) for version in registry.versions] == [1, 2]
-    assert registry.deed().info.status == "FAILED"
-    assert registry.deed().data.tags["verdict"] == "refused"
+    assert registry.operation().info.status == "FAILED"
+    assert registry.operation().data.tags["verdict"] == "refused"
 
 
-def test_a_promotion_leaves_what_it_takes_to_audit_it(registry: Registry) -> None:
+def test_a_promotion_writes_down_what_it_takes_to_check_it(registry: Registry) -> None:
     registry.promote("weak")
     registry.promote("strong")
-    run = registry.deed()
+    run = registry.operation()
     assert run.info.status == "FINISHED"
     tags = run.data.tags
     digest = registry.client.get_run(registry.runs["strong"]).data.tags["dataset_digest"]
@@ -69,14 +70,101 @@ def test_a_promotion_leaves_what_it_takes_to_audit_it(registry: Registry) -> Non
 def test_runs_of_another_split_are_compared_on_what_neither_has_learned_from(registry: Registry) -> None:
     registry.promote("weak")
     registry.promote("other")
-    predictions = registry.client.download_artifacts(registry.deed().info.run_id, "predictions.parquet")
+    predictions = registry.client.download_artifacts(registry.operation().info.run_id, "predictions.parquet")
     assert 0 < len(pd.read_parquet(predictions)) < 144
-    with sqlite3.connect(registry.database) as database:
-        database.execute(
-            "update params set value = '20' where key = 'limit' and run_uuid = ?", (registry.runs["strong"],)
-        )
-    with pytest.raises(RegistryError, match=r"no image was kept from both: .*'limit': 20.*'seed': 5"):
+    split = registry.artifacts / "0" / registry.runs["strong"] / "artifacts" / "split.json"
+    split.write_text(SplitSpec(0, 0.1, limit=20).to_json())
+    with pytest.raises(RegistryError, match=r"no image was kept from both: .*split_seed=0.*limit=20.*split_seed=5"):
         registry.promote("strong")
+    split.unlink()
+    (split.parent / "settings.json").unlink()
+    with pytest.raises(RegistryError, match="does not say how its images were split"):
+        registry.promote("strong")
+
+
+def test_runs_of_before_are_found_beside_new_ones_and_keep_their_split(registry: Registry) -> None:
+    """Their seed is the seed of their split: what chose the best epoch is what the gate looks at."""
+    for note in ("other", "strong"):
+        registry.make_as_before(note)
+    registry.promote("other")
+    accuracy = registry.client.get_run(registry.runs["other"]).data.metrics["best_val_accuracy"]
+    assert registry.operation().data.metrics["challenger_accuracy"] == pytest.approx(accuracy)
+    registry.promote(min_improvement=-1, significance=0)
+    assert registry.versions[-1].run_id == registry.runs["strong"]
+
+
+def test_of_new_runs_and_runs_of_before_the_best_is_promoted(registry: Registry) -> None:
+    registry.make_as_before("weak")
+    registry.promote()
+    assert registry.versions[0].run_id == registry.runs["strong"]
+
+
+def test_only_final_runs_are_candidates(registry: Registry) -> None:
+    """Better ones of any other kind are passed over and, when they are named, refused with what they are."""
+    for tags, says in (
+        ({"role": "fold"}, "is a fold of a cross-validation"),
+        ({"role": "trial"}, "is a trial of a study, which keeps no model; train its settings"),
+        ({"trial_number": "3"}, "is a trial of a study"),
+        ({"role": "parent"}, "is the parent of other runs"),
+        ({"phase": "study"}, "is the parent of other runs"),
+        ({"role": "evaluation"}, r"is a run of another kind \(evaluation\)"),
+        ({"phase": "promotion"}, r"is a run of another kind \(promotion\)"),
+    ):
+        run_id = fake_run(registry, "strong", tags=tags)
+        if says != "is the parent of other runs" and "phase" not in tags:
+            registry.add_model(run_id)
+        with pytest.raises(SettingsError, match=f"run_id={run_id}: {says}"):
+            promote(PromoteSettings(**HERE, run_id=run_id))
+    registry.promote()
+    assert registry.versions[0].run_id == registry.runs["strong"]
+
+
+def test_a_run_with_a_limit_is_promoted_only_if_it_is_named(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = json.dumps({"limit": 1000})
+    few = fake_run(registry, "strong", tags={"role": "final", "settings": settings})
+    fewer = fake_run(registry, "strong", accuracy=0.999, tags={"role": "final", "settings": settings})
+    for run_id in (few, fewer):
+        registry.add_model(run_id)
+    registry.promote()
+    assert registry.versions[0].run_id == registry.runs["strong"]
+    said = capsys.readouterr().err
+    assert f"run {few} (100.00%) and 1 more have a limit of training images, so they are passed over" in said
+    assert f"-P run_id={few} promotes it all the same" in said
+    with pytest.raises(RegistryError, match="its files are missing"):  # it is taken, but has none
+        promote(PromoteSettings(**HERE, run_id=few))
+
+
+def test_what_there_is_is_listed_where_there_is_nothing_to_promote_or_roll_back(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = fake_run(registry, "strong", tags={"role": "final", "settings": '{"limit": 90}', "dataset": "cifar100"})
+    registry.add_model(few)
+    accuracy = registry.client.get_run(registry.runs["strong"]).data.metrics["best_val_accuracy"]
+    trained = (
+        "trained models that can be promoted:",
+        "  basic_ann on cifar100, validation accuracy 100.00% (of 90 training images only):  mlflow run . -e promote "
+        f"--env-manager local -P dataset=cifar100 -P model=basic_ann -P run_id={few}",
+        f"  basic_ann on digits, validation accuracy {accuracy:.2%}:  mlflow run . -e promote --env-manager local "
+        "-P dataset=digits -P model=basic_ann",
+    )
+    with pytest.raises(SettingsError):
+        promote(PromoteSettings(dataset="digits", model="basic_cnn"))
+    assert capsys.readouterr().err.splitlines() == [*trained]
+    with pytest.raises(SettingsError):
+        registry.roll_back()
+    assert capsys.readouterr().err.splitlines() == ["no model has been registered yet", *trained]
+    registry.promote("weak")
+    capsys.readouterr()
+    with pytest.raises(SettingsError):
+        roll_back(RollbackSettings(dataset="digits", model="basic_cnn"))
+    registered = (
+        "registered models:",
+        f"  {NAME}, champion is version 1, validation accuracy {registry.versions[0].tags['accuracy']}:  "
+        "mlflow run . -e rollback --env-manager local -P dataset=digits -P model=basic_ann",
+    )
+    assert capsys.readouterr().err.splitlines() == [*registered, *trained]
 
 
 def test_trials_unfinished_and_foreign_runs_are_never_chosen(registry: Registry) -> None:
@@ -84,8 +172,7 @@ def test_trials_unfinished_and_foreign_runs_are_never_chosen(registry: Registry)
     fake_run(registry, "strong", tags={"trial_number": "3", "trial_state": "complete"})
     failed = fake_run(registry, "strong", status="FAILED")
     fake_run(registry, "strong", tags={"dataset": "cifar100"})
-    model = registry.client.create_logged_model("0", "model", failed)
-    registry.client.finalize_logged_model(model.model_id, "READY")
+    registry.add_model(failed)
     elsewhere = registry.client.create_experiment("elsewhere", str(registry.artifacts / "elsewhere"))
     begun = registry.client.create_run(elsewhere, tags={"dataset": "digits", "model": "basic_ann"}).info.run_id
     registry.client.log_metric(begun, "best_val_accuracy", 1.0)
@@ -125,7 +212,7 @@ def test_damaged_files_are_refused_before_an_alias_moves(registry: Registry, dam
         registry.promote("strong")
     assert "\n" not in str(error.value)
     assert registry.aliases == {"champion": 1}
-    assert registry.deed().info.status == "FAILED"
+    assert registry.operation().info.status == "FAILED"
 
 
 def test_another_digest_is_refused(registry: Registry) -> None:

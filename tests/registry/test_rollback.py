@@ -6,8 +6,8 @@ import pytest
 from mlflow.entities import ViewType
 
 from imagelab.errors import RegistryError, SettingsError
-from imagelab.registry.referee import Referee
-from imagelab.registry.scoring import Comparison
+from imagelab.registry.scores import Comparison
+from imagelab.registry.version_comparison import VersionComparison
 from tests.registry.conftest import DAMAGES, NAME, Registry
 
 
@@ -36,8 +36,10 @@ def test_rollbacks_swap_and_go_to_any_version(registry: Registry) -> None:
     registry.promote("strong")
     assert "version 1 is champion again, version 2 is previous" in registry.roll_back()
     assert registry.aliases == {"champion": 1, "previous": 2}
-    assert registry.deed("rollback").data.tags["verdict"] == "rolled back"
-    assert registry.client.get_model_version(NAME, "1").tags["rollback_run"] == registry.deed("rollback").info.run_id
+    assert registry.operation("rollback").data.tags["verdict"] == "rolled back"
+    assert (
+        registry.client.get_model_version(NAME, "1").tags["rollback_run"] == registry.operation("rollback").info.run_id
+    )
     registry.roll_back()
     assert registry.aliases == {"champion": 2, "previous": 1}
     registry.promote("other", min_improvement=-1, significance=0)
@@ -62,10 +64,10 @@ def test_what_was_rolled_back_comes_again_only_by_name(registry: Registry, capsy
     assert "version 3 is champion" in said
     registry.roll_back()
     assert f"version 1 (run {registry.runs['weak']}) is the champion already" in registry.promote()
-    told = capsys.readouterr().err
-    assert "version 2 (" in told
-    assert f"was rolled back, and is passed over; -P run_id={registry.runs['strong']}" in told
-    assert f"-P run_id={registry.runs['other']}" in told
+    said = capsys.readouterr().err
+    assert "version 2 (" in said
+    assert f"was rolled back, and is passed over; -P run_id={registry.runs['strong']}" in said
+    assert f"-P run_id={registry.runs['other']}" in said
     assert "version 2 is champion" in registry.promote("strong")
     capsys.readouterr()
     assert f"version 2 (run {registry.runs['strong']}) is the champion already" in registry.promote()
@@ -77,15 +79,15 @@ def test_an_alias_moved_by_hand_while_a_promotion_compares_is_written_down(
 ) -> None:
     registry.promote("weak")
     registry.promote("strong")
-    compare = Referee.compare
+    compare = VersionComparison.compare
 
-    def move_and_compare(self: Referee, challenger: str, champion: str | None) -> Comparison:
+    def move_and_compare(self: VersionComparison, challenger: str, champion: str | None) -> Comparison:
         comparison = compare(self, challenger, champion)
         if champion == "2":
             registry.client.set_registered_model_alias(NAME, "champion", "1")
         return comparison
 
-    monkeypatch.setattr(Referee, "compare", move_and_compare)
+    monkeypatch.setattr(VersionComparison, "compare", move_and_compare)
     registry.promote("other", min_improvement=-1, significance=0)
     assert registry.aliases == {"champion": 3, "previous": 1}
     history = registry.promote(history=True)
@@ -128,6 +130,6 @@ def test_only_a_swap_that_was_cut_off_is_taken_for_the_same_command(
     registry.promote("weak")
     registry.promote("strong")
     registry.roll_back(**settings)
-    registry.client.set_terminated(registry.deed("rollback").info.run_id, "KILLED")
+    registry.client.set_terminated(registry.operation("rollback").info.run_id, "KILLED")
     assert ("nothing else moved" in registry.roll_back()) == (champion == 1)
     assert registry.aliases == {"champion": champion, "previous": 3 - champion}

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from imagelab.serving.following import Loaded
+from imagelab.serving.served_version import ServedVersion
 from tests.conftest import Project, make_project
-from tests.serving import levels
+from tests.serving import grey_levels
 
 
 @pytest.fixture(scope="session")
 def colour_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return levels.save(tmp_path_factory.mktemp("colour"), levels.COLOUR)
+    return grey_levels.save(tmp_path_factory.mktemp("colour"), grey_levels.COLOUR)
 
 
 @pytest.fixture(scope="session")
-def colour(colour_path: Path) -> Loaded:
+def colour(colour_path: Path) -> ServedVersion:
     """100 classes in two superclasses, colour pictures of 8 x 8."""
-    return levels.load(colour_path)
+    return grey_levels.load(colour_path)
 
 
 @pytest.fixture(scope="session")
-def grey(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def grey(tmp_path_factory: pytest.TempPathFactory) -> ServedVersion:
     """Ten classes, grey pictures of 8 x 8."""
-    return levels.load(levels.save(tmp_path_factory.mktemp("grey"), levels.GREY, 10))
+    return grey_levels.load(grey_levels.save(tmp_path_factory.mktemp("grey"), grey_levels.GREY, 10))
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
     folder = tmp_path_factory.mktemp("shop") / "project"
     project = make_project(folder, empty_database)
     for number, word in enumerate(("first", "second", "damaged", "spoilt"), 1):
-        version = levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
+        version = grey_levels.register(project.client, folder / word, "digits-basic_cnn", word, spoil=word == "spoilt")
         assert version == str(number)
     model_id = project.client.get_model_version("digits-basic_cnn", "3").source.removeprefix("models:/")
     [network] = Path(project.client.get_logged_model(model_id).artifact_location).rglob("model.keras")

@@ -69,6 +69,12 @@ def header_only(width: int, height: int) -> bytes:
     return header(width, height, 2) + chunk(b"IDAT", b"")
 
 
+def late_header() -> bytes:
+    """A PNG that Pillow opens, though another chunk stands where its header belongs and holds what reads as a size."""
+    whole = grey_png([8] * 5, 5)
+    return whole[:8] + chunk(b"tEXt", b"\x7f" * 20) + whole[8:]
+
+
 def grey_png(rows: list[int], height: int, interlaced: bool = False) -> bytes:
     """A PNG of grey value 200, 8 wide, with rows of so many pixels, whether they are all or not."""
     pixels = b"".join(b"\0" + b"\xc8" * columns for columns in rows)

@@ -1,7 +1,7 @@
 """Thousands of requests that nobody would think of: never a 500, never a crash, never a long error."""
 
 import json
-import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from imagelab.serving.answering import answer, explanation
-from imagelab.serving.following import Loaded
+from imagelab.serving.protocol import explain, predict
+from imagelab.serving.served_version import ServedVersion
+from tests.conftest import thorough
 from tests.serving.pictures import animation, file_of, header_only, noise, palette, plain, text_of, turned
 
-EXAMPLES = int(os.environ.get("IMAGELAB_FUZZ", "150"))  # of each test
-BOUNDED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+# Examples of each test: those of each run of the tests, and of the thorough one.
+EXTENTS = pytest.mark.parametrize("examples", [50, pytest.param(600, marks=thorough)])
 PICTURE = text_of(plain(200, size=(4, 4)))
 CONTENTS = [
     *[file_of(noise(16), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")],
@@ -74,8 +75,8 @@ def mutations(draw: Any) -> bytes:
     return bytes(content)
 
 
-def check(loaded: Loaded, body: bytes, kind: str = "application/json") -> None:
-    response = answer(loaded, body, kind, 16)
+def check(loaded: ServedVersion, body: bytes, kind: str = "application/json") -> None:
+    response = predict(loaded, body, kind, 16)
     assert response.status_code in (200, 400, 415), bytes(response.body)[:500]
     found = json.loads(bytes(response.body))
     if response.status_code == 200:
@@ -88,41 +89,51 @@ def check(loaded: Loaded, body: bytes, kind: str = "application/json") -> None:
         assert "\n" not in found["message"]
 
 
-@BOUNDED
-@given(body=BODIES, params=PARAMS)
-def test_bodies_near_the_valid_ones(colour: Loaded, body: Any, params: Any) -> None:
-    given = {**body, "params": params} if isinstance(body, dict) and params is not None else body
-    check(colour, json.dumps(given).encode())
+def search(examples: int, **strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
+    """Run the function that this decorates on many examples."""
+    quiet = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    return lambda test: quiet(given(**strategies)(test))()
 
 
-@BOUNDED
-@given(content=mutations())
-def test_damaged_files(colour: Loaded, content: bytes) -> None:
-    check(colour, json.dumps({"inputs": [text_of(content)]}).encode())
-    explained = explanation(colour, json.dumps({"image": text_of(content)}).encode())
-    assert explained.status_code in (200, 400)
+@EXTENTS
+def test_bodies_near_the_valid_ones(colour: ServedVersion, examples: int) -> None:
+    @search(examples, body=BODIES, params=PARAMS)
+    def each(body: Any, params: Any) -> None:
+        given = {**body, "params": params} if isinstance(body, dict) and params is not None else body
+        check(colour, json.dumps(given).encode())
 
 
-@BOUNDED
-@given(
-    body=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode(errors="replace"))),
-    kind=st.one_of(
-        st.sampled_from(["application/json", "text/csv", "application/vnd.apache.parquet"]), st.text(max_size=40)
-    ),
-)
-def test_bodies_of_any_bytes(colour: Loaded, body: bytes, kind: str) -> None:
-    check(colour, body, kind)
+@EXTENTS
+def test_damaged_files(colour: ServedVersion, examples: int) -> None:
+    @search(examples, content=mutations())
+    def each(content: bytes) -> None:
+        check(colour, json.dumps({"inputs": [text_of(content)]}).encode())
+        explained = explain(colour, json.dumps({"image": text_of(content)}).encode())
+        assert explained.status_code in (200, 400)
 
 
-@BOUNDED
-@given(body=JSON)
-def test_explanations_of_anything(grey: Loaded, body: Any) -> None:
-    for asked in (body, {"image": body}):
-        assert explanation(grey, json.dumps(asked).encode()).status_code in (200, 400)
+TYPES = st.sampled_from(["application/json", "text/csv", "application/vnd.apache.parquet"])
+
+
+@EXTENTS
+def test_bodies_of_any_bytes(colour: ServedVersion, examples: int) -> None:
+    encoded = st.text(max_size=100).map(lambda text: text.encode(errors="replace"))
+
+    @search(examples, body=st.one_of(st.binary(max_size=200), encoded), kind=st.one_of(TYPES, st.text(max_size=40)))
+    def each(body: bytes, kind: str) -> None:
+        check(colour, body, kind)
+
+
+@EXTENTS
+def test_explanations_of_anything(grey: ServedVersion, examples: int) -> None:
+    @search(examples, body=JSON)
+    def each(body: Any) -> None:
+        for asked in (body, {"image": body}):
+            assert explain(grey, json.dumps(asked).encode()).status_code in (200, 400)
 
 
 @pytest.mark.parametrize("threads", [8])
-def test_many_threads_at_once(colour: Loaded, threads: int) -> None:
+def test_many_threads_at_once(colour: ServedVersion, threads: int) -> None:
     """Good and bad requests and explanations together: each has its own answer."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -132,10 +143,10 @@ def test_many_threads_at_once(colour: Loaded, threads: int) -> None:
             return check(colour, b"{")
         text = text_of(plain(value))
         if number % 5 == 1:
-            found = json.loads(bytes(explanation(colour, json.dumps({"image": text}).encode()).body))
+            found = json.loads(bytes(explain(colour, json.dumps({"image": text}).encode()).body))
         else:
             body = json.dumps({"inputs": [text]}).encode()
-            [found] = json.loads(bytes(answer(colour, body, "application/json", 16).body))["predictions"]
+            [found] = json.loads(bytes(predict(colour, body, "application/json", 16).body))["predictions"]
         assert abs(int(found["label"].split()[1]) - value / 255 * 99) <= 0.51
 
     with ThreadPoolExecutor(threads) as pool:

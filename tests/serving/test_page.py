@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.accessibility import VIEWS, emulate, serious_problems
 from tests.conftest import Project, wait_until
-from tests.serving import levels
+from tests.serving import grey_levels
 from tests.serving.pictures import file_of, half_white, plain, text_of
-from tests.serving.serving import Serving
+from tests.serving.serve_process import Serving
 
 HOSTILE = "<img src=x onerror=document.title='broken'>"
 DROP = """
@@ -32,7 +33,7 @@ document.getElementById("drop").dispatchEvent(new kind(arguments[1], options));
 def serving(shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server with a token, whose champion has hostile names of classes."""
     (token := tmp_path_factory.mktemp("token") / "token").write_text("secret")
-    version = levels.register(shop.client, shop.folder / "hostile", "digits-basic_cnn", HOSTILE)
+    version = grey_levels.register(shop.client, shop.folder / "hostile", "digits-basic_cnn", HOSTILE)
     shop.client.set_registered_model_alias("digits-basic_cnn", "hostile", version)
     serving = Serving(shop, "alias=hostile", f"token_file={token}")
     serving.version = version
@@ -71,7 +72,7 @@ def shown(page: Any, name: str) -> np.ndarray:
 
 
 def answered(page: Any, level: int) -> None:
-    wait_until(lambda: f"{HOSTILE} {level}, " in message(page), 30)
+    wait_until(lambda: f"{HOSTILE} {level}, " in message(page))
 
 
 def test_dropped_pasted_and_chosen(page: Any, serving: Serving, tmp_path: Path) -> None:
@@ -134,12 +135,12 @@ def test_nothing_comes_from_elsewhere(page: Any, serving: Serving) -> None:
     assert not [entry for entry in page.get_log("browser") if "Content Security Policy" in entry["message"]]
 
 
-@pytest.mark.parametrize("width", [1000, 360])
-def test_it_fits_the_window(page: Any, width: int) -> None:
-    emulated = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", emulated)
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_it_fits_the_window_and_is_accessible(page: Any, width: int, scheme: str) -> None:
+    emulate(page, width, scheme)
     give(page, "drop", half_white())
     answered(page, 9)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    assert serious_problems(page) == []
     if folder := os.environ.get("IMAGELAB_SCREENSHOTS"):
-        page.save_screenshot(f"{folder}/page-{width}.png")
+        page.save_screenshot(f"{folder}/page-{width}-{scheme}.png")

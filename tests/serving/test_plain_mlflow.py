@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import ROOT, Project, answers, free_port, wait_until
-from tests.serving import levels
+from tests.conftest import LONGEST, ROOT, Project, answers, free_port, wait_until
+from tests.serving import grey_levels
 from tests.serving.pictures import file_of, header_only, noise, plain, text_of
 from tests.serving.test_served_model import ARRAY, BRIGHT, PICTURE, full
 
@@ -66,7 +66,7 @@ def address(colour_path: Path, elsewhere: Path, environment: dict[str, str]) -> 
         wait_until(lambda: answers(address))
         yield address
         os.killpg(server.pid, 15)
-        server.wait(30)
+        server.wait(LONGEST)
 
 
 def test_our_package_is_not_there(environment: dict[str, str], elsewhere: Path) -> None:
@@ -76,9 +76,9 @@ def test_our_package_is_not_there(environment: dict[str, str], elsewhere: Path) 
 
 @pytest.mark.parametrize("name", OK)
 def test_mlflow_models_serve_answers(address: str, name: str) -> None:
-    response = requests.post(f"{address}/invocations", json=OK[name], timeout=60)
+    response = requests.post(f"{address}/invocations", json=OK[name], timeout=LONGEST)
     assert response.status_code == 200, response.text
-    assert levels.level(response.text) == BRIGHT
+    assert grey_levels.level(response.text) == BRIGHT
     if name == "top_k":
         assert len(response.json()["predictions"][0]["top"]) == 2
 
@@ -86,7 +86,9 @@ def test_mlflow_models_serve_answers(address: str, name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_mlflow_models_serve_refuses(address: str, name: str) -> None:
     body = REFUSED[name] if isinstance(REFUSED[name], str) else json.dumps(REFUSED[name])
-    response = requests.post(f"{address}/invocations", body, headers={"Content-Type": "application/json"}, timeout=60)
+    response = requests.post(
+        f"{address}/invocations", body, headers={"Content-Type": "application/json"}, timeout=LONGEST
+    )
     assert response.status_code == 400, response.text
 
 
@@ -98,7 +100,7 @@ def test_mlflow_models_predict_by_alias(
     uri = ["-m", "models:/digits-basic_cnn@champion", "--env-manager", "local"]
     command = [MLFLOW, "models", "predict", *uri, "-i", str(asked), "-o", str(answered), "-t", "json"]
     env = {**environment, "MLFLOW_TRACKING_URI": shop.uri}
-    subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=elsewhere, env=env, check=True, capture_output=True, timeout=LONGEST)
     rows = json.loads(answered.read_text())["predictions"]
     assert [row["label"] for row in rows] == ["first 7", "first 9"]
 
@@ -114,7 +116,7 @@ assert sys.modules["imagelab"] is None
 """
     command = [sys.executable, "-c", code]
     options: dict[str, Any] = {"cwd": elsewhere, "env": environment, "text": True, "capture_output": True}
-    found = subprocess.run(command, check=False, timeout=120, **options)
+    found = subprocess.run(command, check=False, timeout=LONGEST, **options)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)[0]["label"] == f"level {BRIGHT}"
 
@@ -125,7 +127,7 @@ def test_the_folder_of_the_model_is_all_that_an_image_needs(
     """`mlflow models build-docker` builds what generate-dockerfile writes; here is no Docker to do it."""
     folder = tmp_path / "context"
     command = [MLFLOW, "models", "generate-dockerfile", "-m", str(colour_path), "-d", str(folder)]
-    subprocess.run(command, cwd=elsewhere, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=elsewhere, env=environment, check=True, capture_output=True, timeout=LONGEST)
     [model] = [path.parent for path in folder.rglob("MLmodel")]
     assert f"COPY {model.parent.relative_to(folder)}" in (folder / "Dockerfile").read_text()
     files = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import Project, Server, finish, free_port, wait_until
-from tests.serving import levels
+from tests.conftest import LONGEST, Project, Server, finish, free_port, wait_until
+from tests.serving import grey_levels
 from tests.serving.pictures import file_of, noise, plain, text_of
-from tests.serving.serving import BODY, MODEL, Clients, Serving, bash, label_of
+from tests.serving.serve_process import BODY, MODEL, Clients, Serving, bash, label_of
 
 NAME = "digits-basic_cnn"
 
@@ -87,7 +87,7 @@ def test_what_is_too_much(serving: Serving) -> None:
     large = json.dumps({"inputs": ["A" * 600_000]}).encode()
     headers = {"Content-Type": "application/json"}
     for body in (large, iter([large[:400_000], large[400_000:]])):  # its length said beforehand, and in chunks
-        response = requests.post(f"{serving.address}/invocations", body, headers=headers, timeout=60)
+        response = requests.post(f"{serving.address}/invocations", body, headers=headers, timeout=LONGEST)
         assert (response.status_code, response.json()["message"]) == (413, "the request is larger than 0.5 MiB")
 
 
@@ -112,7 +112,7 @@ def test_the_alias_moves_under_load(serving: Serving, shop: Project) -> None:
             point(shop, version)
             moved = time.monotonic()
             clients.wait(word, before + 20)
-            assert time.monotonic() - moved < 10
+            assert time.monotonic() - moved < 60  # no retry was waited for
     finally:
         clients.stop()
     assert not clients.failed
@@ -124,12 +124,13 @@ def test_the_alias_moves_under_load(serving: Serving, shop: Project) -> None:
 
 
 def test_a_damaged_version_leaves_the_old_one_answering(serving: Serving, shop: Project) -> None:
-    for version, reason in ((3, "version 3 of digits-basic_cnn cannot be loaded"), (4, "does not answer with prob")):
+    for version, reason in ((3, "models:/digits-basic_cnn/3: "), (4, "models:/digits-basic_cnn/4: returned NaN")):
         point(shop, version)
         serving.wait_for_trouble(reason)
         assert serving.word() == "first"
         assert serving.get("/health").status_code == 200
-    assert len([line for line in serving.said if "version 3" in line]) == 1
+    [said] = [line for line in serving.said if "/3: " in line]
+    assert "go back to the version before: mlflow run . -e rollback" in said
     shop.client.delete_registered_model_alias(NAME, "champion")
     serving.wait_for_trouble("alias=champion: digits-basic_cnn has no such alias")
     assert serving.word() == "first"
@@ -148,7 +149,7 @@ def test_ctrl_c_answers_what_is_under_way(serving: Serving) -> None:
         wait_until(lambda: refuses(serving.port))
         client.sendall(body[20:])
         assert b'"first ' in client.makefile("rb").read()
-    assert serving.process.wait(60) == 0
+    assert serving.process.wait(LONGEST) == 0
     assert serving.process.stdout.read() == "stopped; digits-basic_cnn is not served any more\n"
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,7 +194,7 @@ def test_several_workers_and_a_token(shop: Project, tmp_path: Path) -> None:
     everybody = psutil.Process(serving.process.pid).children(recursive=True)
     code, output = serving.stop(signal.SIGTERM)
     assert (code, output) == (0, "stopped; digits-basic_cnn is not served any more\n")
-    psutil.wait_procs(everybody, 30)
+    psutil.wait_procs(everybody, LONGEST)
     assert not [each for each in everybody if each.is_running()]
 
 
@@ -202,18 +203,19 @@ def test_workers_do_not_outlive_their_supervisor(shop: Project) -> None:
     serving.wait("ask it:")
     everybody = psutil.Process(serving.process.pid).children(recursive=True)
     serving.process.kill()
-    _, left = psutil.wait_procs(everybody, 30)
+    _, left = psutil.wait_procs(everybody, LONGEST)
     assert not left
 
 
 def test_a_broken_model_is_one_line_whatever_the_workers(shop: Project) -> None:
     alone, together = Serving(shop, "alias=broken"), Serving(shop, "alias=broken", "workers=2")
     for serving in (alone, together):
-        assert serving.process.wait(120) == 1
+        assert serving.process.wait(LONGEST) == 1
         serving.listener.join(10)
         assert len(serving.said) == 2, serving.said
         assert serving.said[0].startswith("loading version 3 of digits-basic_cnn (broken)")
-        assert serving.said[1].startswith("serve: version 3 of digits-basic_cnn cannot be loaded (")
+        assert serving.said[1].startswith("serve: models:/digits-basic_cnn/3: model.keras is damaged (")
+        assert "rollback" not in serving.said[1]  # which is for the champion only
 
 
 def test_what_cannot_be_served_is_one_line(shop: Project, tmp_path: Path) -> None:
@@ -226,8 +228,7 @@ def test_what_cannot_be_served_is_one_line(shop: Project, tmp_path: Path) -> Non
             f"--port={used}": (2, f"port={used}: cannot listen on 127.0.0.1 (Address already in use)"),
             "--host=192.0.2.1": (2, "cannot listen on 192.0.2.1 ("),
             "--host=no such host": (2, "cannot listen on no such host ("),
-            "--alias=winner": (2, "has no such alias; it has: broken (version 3), champion (version 1)"),
-            "--model=deeper_cnn": (2, "there is no registered model digits-deeper_cnn; there are: digits-basic_cnn"),
+            "--alias=winner": (2, "has no such alias; it has: broken (version 3), champion (version 1)\n"),
             "--workers=0": (2, "workers=0: "),
             "--poll_seconds=nan": (2, "poll_seconds=nan: "),
             f"--token_file={tmp_path / 'empty'}": (2, "must be a file that holds the token"),
@@ -246,12 +247,17 @@ def test_what_cannot_be_served_is_one_line(shop: Project, tmp_path: Path) -> Non
             assert errors.count("\n") == 1
 
 
-def test_nothing_is_registered_yet(project: Project) -> None:
-    process = project.start(sys.executable, "-m", "entrypoints.serve", f"--port={free_port()}")
-    code, _, errors = finish(process)
-    assert code == 2
-    assert errors.count("\n") == 1
-    assert "there are: none (promote registers one: mlflow run . -e promote" in errors
+def test_a_missing_model_is_said_with_what_there_is_and_its_command(shop: Project, project: Project) -> None:
+    names = ("--dataset=digits", "--model=deeper_cnn", f"--port={free_port()}")
+    started = [each.start(sys.executable, "-m", "entrypoints.serve", *names) for each in (shop, project)]
+    (code, _, some), (other_code, _, none) = map(finish, started)
+    assert code == other_code == 2
+    for errors in (some, none):
+        assert errors.splitlines()[-1] == "serve: dataset, model: there is no registered model digits-deeper_cnn"
+    assert "digits-basic_cnn, champion is version 1" in some
+    assert "mlflow run . -e serve --env-manager local -P dataset=digits -P model=basic_cnn" in some
+    assert "no model has been registered yet" in none
+    assert "mlflow run . -e train --env-manager local" in none
 
 
 def test_mlflow_run_leaves_no_run(shop: Project) -> None:
@@ -265,7 +271,7 @@ def test_mlflow_run_leaves_no_run(shop: Project) -> None:
     serving.wait("ask it:")
     assert serving.word() == "first"
     os.killpg(serving.process.pid, signal.SIGINT)  # as a terminal does
-    serving.process.wait(60)
+    serving.process.wait(LONGEST)
     wait_until(lambda: refuses(port))
     wait_until(lambda: len(shop.runs()) == before)
 
@@ -275,7 +281,7 @@ def test_the_registry_goes_away_and_comes_back(server: Server, project: Project)
 
     client = mlflow.MlflowClient(server.uri)
     for word in ("first", "second"):
-        levels.register(client, project.folder / word, NAME, word)
+        grey_levels.register(client, project.folder / word, NAME, word)
     client.set_registered_model_alias(NAME, "champion", "1")
     serving = Serving(project, MLFLOW_TRACKING_URI=server.uri)
     serving.wait("ask it:")
@@ -285,6 +291,6 @@ def test_the_registry_goes_away_and_comes_back(server: Server, project: Project)
     assert serving.get("/health").status_code == 200
     server.start()
     client.set_registered_model_alias(NAME, "champion", "2")
-    wait_until(lambda: serving.word() == "second", 60)
+    wait_until(lambda: serving.word() == "second")
     assert serving.get("/version").json()["trouble"] is None
     assert serving.stop()[0] == 0

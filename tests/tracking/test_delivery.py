@@ -1,16 +1,18 @@
 """Delivery to a real store, through a client that fails as stores do."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import PIL.Image
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED, UNAUTHENTICATED
 
 from imagelab.tracking.delivery import Delivery
 from imagelab.tracking.outbox import Outbox
-from tests.conftest import Project
+from tests.conftest import LONGEST, Project
 
 
 class Failing:
@@ -48,7 +50,7 @@ def test_trouble_that_passes_delays_only(project: Project, tmp_path: Path, error
 
 
 @pytest.mark.parametrize("error", [MlflowException("no", INVALID_PARAMETER_VALUE), TypeError("a mistake of ours")])
-def test_what_is_refused_is_told_and_the_rest_goes_on(project: Project, tmp_path: Path, error: Exception) -> None:
+def test_what_is_refused_is_said_and_the_rest_goes_on(project: Project, tmp_path: Path, error: Exception) -> None:
     done, delivery, data = deliver(project, tmp_path, error)
     assert done
     assert len(delivery.refused) == 1
@@ -75,6 +77,23 @@ def test_trouble_that_stays_is_not_waited_for_longer_than_asked(project: Project
     assert len(Outbox(tmp_path).pending()) == 2
 
 
+DENIALS = [MlflowException("no", UNAUTHENTICATED), MlflowException("no", PERMISSION_DENIED)]
+
+
+@pytest.mark.parametrize("error", DENIALS)
+def test_a_store_that_lets_nobody_in_is_not_waited_for_and_nothing_is_lost(
+    project: Project, tmp_path: Path, error: Exception
+) -> None:
+    began = time.monotonic()
+    done, delivery, _ = deliver(project, tmp_path, *[error] * 1000, patience=LONGEST)
+    assert not done
+    assert time.monotonic() - began < LONGEST / 2
+    assert "the tracking server" in (delivery.trouble or "")
+    assert len(Outbox(tmp_path).pending()) == 2
+    delivery.client.errors.clear()  # type: ignore[attr-defined]
+    assert delivery.drain(60, pytest.fail)
+
+
 def test_a_thread_that_dies_has_delivered_nothing(project: Project, tmp_path: Path) -> None:
     done, _, _ = deliver(project, tmp_path, SystemExit())
     assert not done
@@ -83,6 +102,7 @@ def test_a_thread_that_dies_has_delivered_nothing(project: Project, tmp_path: Pa
 def test_delivering_twice_does_no_harm(project: Project, tmp_path: Path) -> None:
     client = mlflow.MlflowClient(project.uri)
     run_id = client.create_run("0").info.run_id
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "curves.png")
     for _ in range(2):
         outbox = Outbox(tmp_path)
         if not outbox.entries:
@@ -90,10 +110,12 @@ def test_delivering_twice_does_no_harm(project: Project, tmp_path: Path) -> None
             outbox.append("metrics", values={"loss": 0.5}, step=1, timestamp=1)
             inputs = {"training": {"name": "x", "digest": "d", "source_type": "local", "source": "{}"}}
             outbox.append("inputs", datasets=inputs)
+            outbox.append("image", path="curves.png", key="curves", timestamp=1)
             outbox.append("status", status="FINISHED", timestamp=1)
         outbox.cursor_path.unlink(missing_ok=True)
         assert Delivery(client, run_id, tmp_path, Outbox(tmp_path)).drain(10, lambda trouble: None)
     run = client.get_run(run_id)
     assert len(client.get_metric_history(run_id, "loss")) == 1
     assert len(run.inputs.dataset_inputs) == 1
+    assert len(client.list_artifacts(run_id, "images")) == 2  # the picture and a smaller one
     assert run.info.status == "FINISHED"

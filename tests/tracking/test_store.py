@@ -1,13 +1,18 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
+import mlflow
 import pytest
+from mlflow.artifacts import load_text
 
 from imagelab.errors import TrackingError
-from imagelab.tracking import project_folder, use_tracking_store
-from tests.conftest import free_port
+from imagelab.tracking import project_folder, request, retry, use_tracking_store
+from tests.conftest import LONGEST, free_port
 
 CREATE = "from imagelab.tracking import use_tracking_store as u; u().create_run('0')"
 
@@ -58,7 +63,7 @@ def test_four_first_commands_at_once_make_one_database(tmp_path: Path, opener: s
     """Ours and MLflow's own: `mlflow run` opens the store before our code runs."""
     processes = [subprocess.Popen([sys.executable, "-c", opener], stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
-        errors = process.communicate(timeout=120)[1]
+        errors = process.communicate(timeout=LONGEST)[1]
         assert process.returncode == 0, errors
     assert len(use_tracking_store().search_runs(["0"])) == 4
 
@@ -72,6 +77,48 @@ def test_a_store_that_is_away_is_said_at_once(uri: str, monkeypatch: pytest.Monk
     assert "\n" not in str(error.value)
 
 
+class Closed(BaseHTTPRequestHandler):
+    """A tracking server, or a proxy before one, that lets nobody in."""
+
+    status, asked = 401, 0
+
+    def do_POST(self) -> None:
+        type(self).asked += 1
+        self.send_error(self.status)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *words: object) -> None: ...
+
+
+@pytest.fixture(params=[401, 403])
+def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Closed]]:
+    handler = type("ClosedNow", (Closed,), {"status": request.param, "asked": 0})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+WHAT_TO_DO = {401: "401: .*MLFLOW_TRACKING_USERNAME", 403: "403: .*--allowed-hosts"}
+
+
+def test_a_server_that_lets_nobody_in_is_asked_once(closed: type[Closed]) -> None:
+    with pytest.raises(TrackingError, match=f"refuses access .{WHAT_TO_DO[closed.status]}") as error:
+        use_tracking_store()
+    assert "\n" not in str(error.value)
+    assert closed.asked == 1
+    client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    with pytest.raises(TrackingError, match=WHAT_TO_DO[closed.status]):
+        request(client.get_run, "0" * 32)
+    with pytest.raises(TrackingError, match=WHAT_TO_DO[closed.status]):
+        retry(lambda: load_text(f"mlflow-artifacts://{client.tracking_uri.removeprefix('http://')}/x"), 20)
+    assert closed.asked <= 4
+
+
 def test_a_database_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database" * 100)
@@ -80,6 +127,6 @@ def test_a_database_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: 
         use_tracking_store()
 
 
-def test_importing_the_room_starts_nothing() -> None:
+def test_importing_the_room_imports_no_slow_library() -> None:
     code = "import sys, imagelab.tracking; assert not {'mlflow', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

@@ -1,4 +1,4 @@
-"""The table of data sets. A new one is a file here of that name, with `load` and `find`, and a line in DATASETS."""
+"""The table of data sets. A new one is a file here of that name, with `load` and `find`, and a line in NUM_CLASSES."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagelab.data.dataset import Dataset
 
-DATASETS = (
-    "fashion_mnist",
-    "cifar100",
-    "digits",
-)
+NUM_CLASSES = {
+    "fashion_mnist": 10,
+    "cifar100": 100,
+    "digits": 10,
+}
+DATASETS = tuple(NUM_CLASSES)
+
+
+def num_classes_of(name: str) -> int:
+    """How many classes the data set `name` has, without loading it.
+
+    Raises:
+        KeyError: `name` is not in DATASETS.
+    """
+    return NUM_CLASSES[name]
 
 
 def load_dataset(name: str, data_dir: Path | None = None) -> "Dataset":

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import keras
 from filelock import FileLock
 
 from imagelab.console import say
-from imagelab.errors import DataError
+from imagelab.errors import DataError, one_line
 
 Fetch = Callable[[Path], None]
 
@@ -44,7 +43,7 @@ def make_writable(folder: Path) -> None:
             tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         advice = "set KERAS_HOME to a folder that can be written"
-        raise DataError(f"{folder} is to be filled and cannot be written ({first_line(error)}): {advice}") from error
+        raise DataError(f"{folder} is to be filled and cannot be written ({one_line(error)}): {advice}") from error
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str
     process killed half-way leaves nothing that looks like a file of the cache.
 
     Raises:
-        DataError: no source worked; the message holds each one's reason.
+        DataError: no source worked; the message holds each one's reason, and what to do.
     """
     reasons = []
     for source, fetch in sources.items():
@@ -85,8 +84,9 @@ def fetch_into(folder: Path, names: list[str], sources: dict[str, Fetch]) -> str
                 move_into(folder, names, Path(part))
                 return source
             except (Exception, SystemExit) as error:
-                reasons.append(f"{source}: {first_line(error)}")
-    raise DataError(f"{folder} could not be filled. " + "; ".join(reasons))
+                reasons.append(f"{source}: {one_line(error)}")
+    advice = f"try again online, or set data_dir to a folder with {', '.join(names)}"
+    raise DataError(f"{folder} could not be filled: {'; '.join(reasons)}; {advice}")
 
 
 def move_into(folder: Path, names: list[str], part: Path) -> None:
@@ -97,6 +97,8 @@ def move_into(folder: Path, names: list[str], part: Path) -> None:
 
 def download(url: str, folder: Path, sha256: str | None = None, extract: bool = False) -> None:
     """Download one file by Keras's own downloader (progress bar, hash check) into `folder`."""
+    import keras  # late: whoever only looks for files needs no TensorFlow
+
     name = url.rsplit("/", 1)[-1]
     keras.utils.get_file(name, origin=url, cache_dir=str(folder), cache_subdir="", file_hash=sha256, extract=extract)
 
@@ -125,8 +127,3 @@ def run_quietly(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip() or f"{command[0]} exited with {done.returncode}")
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -10,9 +10,9 @@ import numpy as np
 
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
-from imagelab.data.folders import first_whole, read_fetched, reason_of, say_if_none
+from imagelab.data.folders import first_whole, read_fetched, say_if_none
 from imagelab.data.plain_pickle import PlainArray, PlainUnpickler
-from imagelab.errors import DataError
+from imagelab.errors import DataError, one_line
 
 FOLDER = "cifar-100-python"
 FILES = ("train", "test", "meta")
@@ -80,7 +80,7 @@ def read_folder(folder: Path) -> Dataset:
         try:
             content[name] = read_file(folder / name, name)
         except Exception as error:  # a damaged pickle can raise nearly anything
-            raise DataError(f"{folder / name} cannot be used: {reason_of(error)}") from error
+            raise DataError(f"{folder / name} cannot be used: {one_line(error)}") from error
     return assemble(content, str(folder))
 
 

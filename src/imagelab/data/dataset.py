@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from imagelab.errors import DataError
 
@@ -36,7 +35,7 @@ class AnySplit(Protocol):
 
 
 class ReadSplit(AnySplit, Protocol):
-    """A split whose inputs (n, ...) are no images in memory, but read when asked for; see features/features.py."""
+    """A split whose inputs (n, ...) are no images in memory, but read when asked for; see features/feature_split.py."""
 
     @property
     def views(self) -> Sequence[Any]: ...
@@ -100,27 +99,3 @@ def sha256_of(*arrays: np.ndarray) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def split_validation(
-    train: SplitT, validation_fraction: float, seed: int, limit: int | None = None
-) -> tuple[SplitT, SplitT]:
-    """Split training images in two, the shares of the classes kept: (what is learned from, what chooses).
-
-    `limit` keeps the first n images before the split. Where that leaves too few of a class to keep shares, the split
-    is random instead.
-
-    Raises:
-        DataError: a part would be empty.
-    """
-    indices = np.arange(len(train))[:limit]
-    labels = train.labels[indices]
-    held_out = round(validation_fraction * len(indices))
-    if not 0 < held_out < len(indices):
-        raise DataError(
-            f"validation_fraction={validation_fraction} of {len(indices)} images leaves {held_out} to validate on"
-        )
-    _, counts = np.unique(labels, return_counts=True)
-    stratify = labels if counts.min() >= 2 and len(counts) <= min(held_out, len(indices) - held_out) else None
-    fitted, validated = train_test_split(indices, test_size=held_out, random_state=seed, stratify=stratify)
-    return train.take(np.sort(fitted)), train.take(np.sort(validated))

@@ -11,8 +11,8 @@ import numpy as np
 
 from imagelab.data import cache
 from imagelab.data.dataset import Dataset, Split, sha256_of
-from imagelab.data.folders import first_whole, read_fetched, reason_of, say_if_none
-from imagelab.errors import DataError
+from imagelab.data.folders import first_whole, read_fetched, say_if_none
+from imagelab.errors import DataError, one_line
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -121,7 +121,7 @@ def read_file(path: Path, sha256: str) -> np.ndarray:
         shape = np.frombuffer(content, ">u4", rank, 4)
         array = np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise DataError(f"{path} cannot be used: {reason_of(error)}") from error
+        raise DataError(f"{path} cannot be used: {one_line(error)}") from error
     if sha256_of(array) != sha256:
         raise DataError(f"{path} is damaged: its content has another SHA-256 than Fashion-MNIST's")
     return array

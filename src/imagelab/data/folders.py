@@ -49,9 +49,3 @@ def read_fetched(folder: Path, read: Read) -> Dataset:
         return read(folder)
     except DataError as error:
         raise DataError(f"{error}; it has just been fetched: delete {folder} and try again") from error
-
-
-def reason_of(error: Exception) -> str:
-    """Why a file could not be read, without its name: that is said beside it."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -22,18 +22,18 @@ BATCH = 50  # images; divides a shard
 Extract = Callable[[np.ndarray], np.ndarray]
 
 
-def make_extract(exact: keras.Model, network: keras.Model, low_precision: bool) -> Extract:
+def make_extract(float32_model: keras.Model, network: keras.Model, low_precision: bool) -> Extract:
     """A function from images, uint8 (n, height, width, channels), to features (n, length).
 
     Args:
-        exact, network: as `models.transfer.transfer_network` builds it, in float32 and in the format to compute in:
+        float32_model, network: as `transfer_network` builds it, in float32 and in the number format to compute in:
             OpenVINO takes the first and lowers its precision by itself, TensorFlow takes the second.
         low_precision: compute in bfloat16, and keep float16, which holds more digits; otherwise float32.
     """
     if engine() == "openvino":
-        extract = openvino_extract(exact, low_precision)
+        extract = openvino_extract(float32_model, low_precision)
     else:
-        extract = tensorflow_extract(network if low_precision else exact)
+        extract = tensorflow_extract(network if low_precision else float32_model)
     return lambda images: finite(extract(images).astype(np.float16 if low_precision else np.float32))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
@@ -20,7 +21,7 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
         rows: one dict an epoch, as `Checkpoints.rows` holds them.
     """
     frame, panels = pd.DataFrame(rows), panels_of(rows)
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(panels), 4.2), layout=ConstrainedLayoutEngine(h_pad=0.12))
     for axes, (name, columns) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for column, color in zip(columns, COLORS, strict=False):
             axes.plot(frame["epoch"], frame[column], marker=".", color=color, label=label_of(column))
@@ -53,19 +54,21 @@ def explore_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> g
 
 
 def draw_calibration(calibration: pd.DataFrame, title: str) -> Figure:
-    """Accuracy over confidence, bin by bin, beside the diagonal of a network that knows what it knows.
+    """Accuracy over confidence, bin by bin, beside the diagonal of a network that knows what it knows; images a bin.
 
     Args:
         calibration: as `Evaluation.calibration` returns it.
     """
-    figure = Figure(figsize=(5, 5.4), layout="constrained")
-    axes = figure.subplots()
-    widths = calibration["to"] - calibration["from"]
-    axes.bar(calibration["from"], calibration["accuracy"], widths, align="edge", edgecolor="white", label="accuracy")
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    left, widths, accuracy = calibration["from"], calibration["to"] - calibration["from"], calibration["accuracy"]
+    axes.bar(left, accuracy, widths, align="edge", color=COLORS[0], edgecolor="white", label="accuracy")
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="perfectly calibrated")
-    axes.plot(calibration["confidence"], calibration["accuracy"], "o", color=COLORS[1], label="mean confidence")
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.plot(calibration["confidence"], accuracy, "o", color=COLORS[1], clip_on=False, label="mean confidence")
+    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
+    counts.bar(left, calibration["count"], widths, align="edge", color=COLORS[0], edgecolor="white")
+    counts.set(xlabel="confidence", ylabel="images")
     figure.suptitle(title, fontsize=9, parse_math=False)
     return figure
 

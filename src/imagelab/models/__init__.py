@@ -1,6 +1,7 @@
-"""The table of models. A new one is a file here of that name, with `build`, and a line in MODELS (or BACKBONES).
+"""The table of models. A new one is a file here of that name, with `build`, and a line in each table that it is in.
 
 Every model takes raw pixels (0-255) of any image shape and gives probabilities; scaling happens inside.
+The tables say what settings need to know of a network without importing TensorFlow.
 """
 
 from importlib import import_module
@@ -9,20 +10,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-BACKBONES = (
-    "resnet50",
-    "vgg16",
-    "mobilenet_v2",
-    "efficientnet_v2_b0",
-    "convnext_tiny",
-    "vit",
-)
+POOLED_STAGES = {  # of each backbone: how many of its last stages can give features
+    "resnet50": 3,
+    "vgg16": 3,
+    "mobilenet_v2": 3,
+    "efficientnet_v2_b0": 3,
+    "convnext_tiny": 3,
+    "vit": 1,
+}
+BACKBONES = tuple(POOLED_STAGES)
 MODELS = (
     "basic_ann",
     "basic_cnn",
     "deeper_cnn",
     *BACKBONES,
 )
+DROPOUT_RATES = {"basic_ann": (0.2, 0.2), "basic_cnn": (0.5,), "deeper_cnn": (0.25, 0.25, 0.5)}
+HEAD_DROPOUT_RATES = {"linear": (0.5,), "wide": (0.3, 0.5), "mlp": (0.5, 0.5)}
+
+
+def stages_of(model: str) -> int:
+    """The largest `pooled_stages` of a model: how many stages its backbone has, 0 where it has no backbone."""
+    return POOLED_STAGES.get(model, 0)
+
+
+def dropout_rates(model: str, num_classes: int, head: str | None = None) -> tuple[float, ...]:
+    """The rates of a model's own dropout layers, in their order; of a backbone those of its head.
+
+    Args:
+        head: of a backbone: linear, wide or mlp.
+
+    Raises:
+        KeyError: there is no such model, or no such head.
+    """
+    if model in BACKBONES:
+        return HEAD_DROPOUT_RATES[head or ""]
+    if model == "basic_ann" and num_classes > 10:
+        return (0.1, 0.1)
+    return DROPOUT_RATES[model]
 
 
 def build_model(

@@ -30,7 +30,8 @@ def transfer_network(
 ) -> keras.Model:
     """Resize, preprocess, backbone, average over the picture, head: one network from raw pixels to probabilities.
 
-    With `weights="none"` all of it is to be trained; otherwise the backbone is frozen, see `unfreeze`.
+    With `weights="none"` all of it is to be trained; otherwise the backbone is frozen (see `unfreeze`) and drops
+    nothing, as if it had no dropout layers.
 
     Args:
         application: one of keras.applications, or a function that takes the same; called without its top.
@@ -51,7 +52,9 @@ def transfer_network(
     pixels = layers.Resizing(image_size, image_size, INTERPOLATION, dtype="float32", name="resize")(pixels)
     shape = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     backbone = with_stages(load_backbone(application, weights, **shape), stages, pooled_stages)
-    backbone.trainable = weights == "none"
+    if weights != "none":
+        backbone.trainable = False
+        switch_dropout_off(backbone)
     maps = keras.tree.flatten(backbone(preprocess(pixels)))
     pooled = [layers.GlobalAveragePooling2D(dtype="float32")(stage) for stage in maps]
     features = layers.Concatenate(dtype="float32", name="features")(pooled)
@@ -98,6 +101,18 @@ def head_layers(head: str, num_classes: int, dropout_rate: float | None) -> list
 
 def stack_head(length: int, stack: list[layers.Layer]) -> keras.Model:
     return keras.Sequential([keras.Input((length,)), *stack], name="head")
+
+
+def switch_dropout_off(backbone: keras.Model) -> None:
+    """Let nothing in a pretrained backbone be dropped in training, as if it were called with `training=False`.
+
+    `fit` overrules that argument in a functional network; a rate of 0 it respects. Random generators stay with their
+    layers, so that checkpoints have the same layout as those of networks that drop.
+    """
+    for layer in backbone.layers:
+        for rate in ("rate", "drop_path_rate"):  # of Dropout and its kin; of ConvNeXt's StochasticDepth
+            if hasattr(layer, rate):
+                setattr(layer, rate, 0.0)
 
 
 def is_frozen(network: keras.Model) -> bool:

@@ -1,4 +1,4 @@
-"""What both engines share: which rows a shard has, what is read of them, and what is written of them."""
+"""What both engines share: which rows a shard has, what is read for them, and what is written."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from imagelab.prediction.parts import Parts
-from imagelab.prediction.source import Content, Reader, Source
+from imagelab.prediction.parquet_rows import Content, Reader, Source
+from imagelab.prediction.shards import ShardFolder
 
 SHARD_ROWS = 1000
 NAMED = pa.struct({"label": pa.string(), "probability": pa.float64()})
@@ -18,7 +18,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         first: the number of the first row.
-        carried: what the output has of each row besides the answer.
+        carried: the columns of the input that the output has, too.
     """
 
     first: int
@@ -28,22 +28,22 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """Images to classify and the place for the answers; the same in every process that takes part."""
+    """Images to classify and the folder for their predictions; the same in every process that takes part."""
 
     source: Source
-    parts: Parts
+    shards: ShardFolder
     top_k: int
     batch_size: int
     has_superclass: bool
     shard_rows: int = SHARD_ROWS
 
     @property
-    def shards(self) -> int:
+    def shard_count(self) -> int:
         return -(-self.source.count // self.shard_rows)
 
     def missing(self) -> list[int]:
-        finished = self.parts.finished()
-        return [number for number in range(self.shards) if number not in finished]
+        finished = self.shards.finished()
+        return [number for number in range(self.shard_count) if number not in finished]
 
     def rows_of(self, number: int) -> tuple[int, int]:
         """The first row of a shard, and the first one after it."""
@@ -54,14 +54,14 @@ class Job:
 
     @property
     def answer_schema(self) -> pa.Schema:
-        """What the model says of an image."""
+        """The columns that the model fills."""
         superclass = [("superclass", pa.string())] if self.has_superclass else []
         named = [("label", pa.string()), ("probability", pa.float64()), *superclass]
         return pa.schema([*named, ("top", pa.list_(NAMED))])
 
     @property
     def schema(self) -> pa.Schema:
-        """What the output has."""
+        """All columns of the output."""
         return pa.schema([*self.source.carried_schema, *self.answer_schema, pa.field("error", pa.string())])
 
     def chunks(self, numbers: Iterable[int]) -> Iterator[Chunk]:
@@ -79,7 +79,7 @@ class Job:
 
         Args:
             carried: of all images.
-            answers: of those that have no error, in order.
+            answers: of the images that have no error, in order.
             errors: of all images.
         """
         places = iter(range(answers.num_rows))

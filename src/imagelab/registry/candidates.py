@@ -4,13 +4,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagelab.console import say
-from imagelab.errors import SettingsError, TrackingError
+from imagelab.console import command_line, say
+from imagelab.errors import SettingsError
+from imagelab.registry.overview import final_runs_best_first, limit_of, model_of, nothing_to_work_on
 from imagelab.settings import PromoteSettings
-from imagelab.tracking import ask, is_missing, pages, runs_of_all
+from imagelab.tracking import request_or_none
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
+
+# What runs are that cannot be promoted, by their tag `role`.
+OTHER_ROLES = {
+    "trial": "a trial of a study, which keeps no model; train its settings",
+    "fold": "a fold of a cross-validation, which has learned from images that champions are compared on",
+    "parent": "the parent of other runs; name one of those",
+}
 
 
 @dataclass(frozen=True)
@@ -34,15 +42,51 @@ def find_candidate(client: "Client", settings: PromoteSettings, rolled_back: Map
     """
     if settings.run_id:
         return named_run(client, settings.run_id, settings.dataset, settings.model)
-    for run in runs_best_first(client, settings.dataset, settings.model):
+    limited: list[Any] = []
+    found = next(eligible_runs(client, settings, rolled_back, limited), None)
+    if limited:
+        say(passed_over(limited))
+    if found:
+        return found
+    reason = f"no finished run of {settings.model} on {settings.dataset} has a model"
+    train = command_line("train", dataset=settings.dataset, model=settings.model)
+    raise nothing_to_work_on(client, "promote", f"{reason}; train one: {train}")
+
+
+def eligible_runs(
+    client: "Client", settings: PromoteSettings, rolled_back: Mapping[str, str], limited: list[Any]
+) -> Iterator[Candidate]:
+    """Runs that can be promoted without being named, the best first; those with `limit` are put into `limited`."""
+    conditions = (f"tags.dataset = '{settings.dataset}'", f"tags.model = '{settings.model}'")
+    for run in final_runs_best_first(client, *conditions):
         model_id = model_of(client, run)
-        if version := rolled_back.get(model_id or ""):
-            found = f"version {version} ({run.data.metrics['best_val_accuracy']:.2%})"
-            say(f"{found} was rolled back, and is passed over; -P run_id={run.info.run_id} promotes it all the same")
-        elif model_id:
-            return candidate_of(run, model_id)
-    train = f"mlflow run . -e train --env-manager local -P dataset={settings.dataset} -P model={settings.model}"
-    raise SettingsError(f"no finished run of {settings.model} on {settings.dataset} has a model; train one: {train}")
+        if model_id is None:
+            continue
+        if version := rolled_back.get(model_id):
+            say(f"version {version} ({accuracy_of(run)}) was rolled back, and is passed over; {by_name(run)}")
+        elif limit_of(client, run) is not None:
+            limited.append(run)
+        else:
+            yield candidate_of(run, model_id)
+
+
+def passed_over(limited: list[Any]) -> str:
+    """That better runs than the one promoted have learned from few images only; the best of them comes first."""
+    best, *others = limited
+    more = f" and {len(others)} more have" if others else " has"
+    it = "they are" if others else "it is"
+    return (
+        f"run {best.info.run_id} ({accuracy_of(best)}){more} a limit of training images, so {it} passed over; "
+        f"{by_name(best)}"
+    )
+
+
+def accuracy_of(run: Any) -> str:
+    return f"{run.data.metrics['best_val_accuracy']:.2%}"
+
+
+def by_name(run: Any) -> str:
+    return f"-P run_id={run.info.run_id} promotes it all the same"
 
 
 def candidate_of(run: Any, model_id: str) -> Candidate:
@@ -51,12 +95,9 @@ def candidate_of(run: Any, model_id: str) -> Candidate:
 
 
 def named_run(client: "Client", run_id: str, dataset: str, model: str) -> Candidate:
-    try:
-        run = ask(client.get_run, run_id)
-    except TrackingError as error:
-        if is_missing(error):
-            raise SettingsError(f"run_id={run_id}: the tracking store has no such run") from error
-        raise
+    run = existing_run(client, run_id)
+    if (role := role_of(run)) != "final" and "temperature" not in run.data.metrics:  # that of a calibrated network
+        raise SettingsError(f"run_id={run_id}: is {OTHER_ROLES.get(role, f'a run of another kind ({role})')}")
     found = {name: run.data.tags.get(name) for name in ("dataset", "model")}
     if found != {"dataset": dataset, "model": model}:
         add = " ".join(f"-P {name}={value}" for name, value in found.items())
@@ -66,26 +107,26 @@ def named_run(client: "Client", run_id: str, dataset: str, model: str) -> Candid
         raise SettingsError(f"run_id={run_id}: is {state}; only a finished run can be promoted")
     model_id = model_of(client, run)
     if model_id is None or "best_val_accuracy" not in run.data.metrics:
-        raise SettingsError(f"run_id={run_id}: has no model (a trial keeps none; train its settings)")
+        raise SettingsError(f"run_id={run_id}: has no model")
     return candidate_of(run, model_id)
 
 
-def runs_best_first(client: "Client", dataset: str, model: str) -> Iterator[Any]:
-    """Finished runs of every experiment, by best_val_accuracy; of equal ones the oldest first. Trials keep no model."""
-    query = (
-        f"attributes.status = 'FINISHED' and tags.dataset = '{dataset}' and tags.model = '{model}' "
-        "and tags.trial_number IS NULL and metrics.best_val_accuracy >= 0"
-    )
-    order = ["metrics.best_val_accuracy DESC", "attributes.start_time ASC"]
-    yield from runs_of_all(client, query, order)
+def existing_run(client: "Client", run_id: str, setting: str = "run_id") -> Any:
+    """The run that the user has named by a setting."""
+    run = request_or_none(client.get_run, run_id)
+    if run is None:
+        raise SettingsError(f"{setting}={run_id}: the tracking store has no such run")
+    return run
 
 
-def model_of(client: "Client", run: Any) -> str | None:
-    """The model that the run has logged completely; the newest, should there be several."""
-    found = pages(
-        client.search_logged_models,
-        experiment_ids=[run.info.experiment_id],
-        filter_string=f"source_run_id = '{run.info.run_id}'",
+def role_of(run: Any) -> str:
+    """What a run is; one without the tag `role` says so by other tags."""
+    tags = run.data.tags
+    if "role" in tags:
+        return str(tags["role"])
+    if "trial_number" in tags:
+        return "trial"
+    phase = str(tags.get("phase"))
+    return {"study": "parent"}.get(
+        phase, phase if phase in ("promotion", "rollback", "history", "prediction", "evaluation") else "final"
     )
-    ready = [model for model in found if model.status == "READY"]
-    return str(max(ready, key=lambda model: model.creation_timestamp).model_id) if ready else None

@@ -8,7 +8,7 @@ and it takes results of `mlflow.models.evaluate`, which reads no images.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
+from imagelab.evaluation.significance import PairedOutcomes
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Bounds:
         significance: the probability of chance below which a worse challenger counts as worse.
     """
 
-    min_improvement: float = 0.0
-    significance: float = 0.05
+    min_improvement: float
+    significance: float
     min_accuracy: float | None = None
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
@@ -38,44 +38,12 @@ class Scores:
     top_5_accuracy: float | None = None
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """How two classifiers did on the same images.
+def objections(bounds: Bounds, challenger: Scores, pairs: PairedOutcomes | None) -> list[str]:
+    """Why the challenger may not become champion; empty: it may.
 
-    Attributes:
-        only_champion: images that the champion alone got right; only_challenger: that the challenger alone did.
-        worse_by_chance: one-sided exact McNemar test: the probability that the challenger alone is wrong at least so
-            often as it is, of the images on which they differ, if neither is better (McNemar, 1947).
+    Args:
+        pairs: the champion first, the challenger second; None where there is no champion.
     """
-
-    images: int
-    only_champion: int
-    only_challenger: int
-
-    @property
-    def improvement(self) -> float:
-        """The challenger's accuracy less the champion's."""
-        return (self.only_challenger - self.only_champion) / self.images
-
-    @property
-    def worse_by_chance(self) -> float:
-        from scipy.stats import binomtest
-
-        differing = self.only_champion + self.only_challenger
-        if not differing:
-            return 1.0
-        return float(binomtest(self.only_champion, differing, 0.5, alternative="greater").pvalue)
-
-
-def pair(champion_is_right: np.ndarray, challenger_is_right: np.ndarray) -> Pairs:
-    """Count the images, bool (n,), on which they differ."""
-    only_champion = int((champion_is_right & ~challenger_is_right).sum())
-    only_challenger = int((challenger_is_right & ~champion_is_right).sum())
-    return Pairs(len(champion_is_right), only_champion, only_challenger)
-
-
-def objections(bounds: Bounds, challenger: Scores, pairs: Pairs | None) -> list[str]:
-    """Why the challenger may not become champion; empty: it may. `pairs` is None where there is no champion."""
     return [*of_itself(bounds, challenger), *(of_both(bounds, pairs) if pairs else ())]
 
 
@@ -88,11 +56,12 @@ def of_itself(bounds: Bounds, scores: Scores) -> Iterator[str]:
         yield f"{scores.size_mb:.3g} MB are more than max_size_mb={bounds.max_size_mb:g}"
 
 
-def of_both(bounds: Bounds, pairs: Pairs) -> Iterator[str]:
+def of_both(bounds: Bounds, pairs: PairedOutcomes) -> Iterator[str]:
     if pairs.improvement < bounds.min_improvement - 1e-12:
         yield f"accuracy is {pairs.improvement:+.2%} beside the champion's, min_improvement={bounds.min_improvement:g}"
-    if pairs.improvement < 0 and pairs.worse_by_chance < bounds.significance:
+    p_value = pairs.p_value("second is worse")
+    if pairs.improvement < 0 and p_value < bounds.significance:
         yield (
-            f"it is significantly worse: alone wrong on {pairs.only_champion} images, alone right on "
-            f"{pairs.only_challenger} (McNemar, p = {pairs.worse_by_chance:.2g} < significance={bounds.significance:g})"
+            f"it is significantly worse: alone wrong on {pairs.only_first} images, alone right on "
+            f"{pairs.only_second} (McNemar, p = {p_value:.2g} < significance={bounds.significance:g})"
         )

@@ -1,19 +1,20 @@
 """What a promotion, a rollback and a history say to a person."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from imagelab.registry.aliases import RegisteredModel
-from imagelab.registry.history import Log
+from imagelab.registry.event_log import Log
+from imagelab.registry.registered_model import RegisteredModel
 
 if TYPE_CHECKING:
-    from imagelab.registry.scoring import Comparison
+    from imagelab.registry.scores import Comparison
 
 Row = dict[str, str]
+WIDTH = 130  # characters of a wide table that does not go to a terminal
 FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
     "top_5_accuracy": ("top-5 accuracy", "{:.2%}"),
@@ -21,12 +22,6 @@ FIGURES = {
     "latency_ms": ("latency of one image, ms", "{:.2f}"),
     "size_mb": ("size, MB", "{:.2f}"),
 }
-
-
-def typed(command: str, registered_model: str) -> str:
-    """A command about a registered model DATASET-MODEL, to be typed as it is."""
-    dataset, _, model = registered_model.partition("-")
-    return f"mlflow run . -e {command} --env-manager local -P dataset={dataset} -P model={model}"
 
 
 def comparison_rows(comparison: "Comparison", versions: Sequence[str]) -> list[Row]:
@@ -40,18 +35,26 @@ def comparison_rows(comparison: "Comparison", versions: Sequence[str]) -> list[R
             shown = "-" if old is None else form.format(old)
             rows.append({"": label, "challenger": form.format(challenger[key]), "champion": shown})
     if pairs := comparison.pairs:
-        alone = (str(pairs.only_challenger), str(pairs.only_champion))
+        alone = (str(pairs.only_second), str(pairs.only_first))
         rows.append({"": "alone right, images", "challenger": alone[0], "champion": alone[1]})
-        rows.append({"": "McNemar, p of being worse", "challenger": f"{pairs.worse_by_chance:.3g}", "champion": ""})
+        rows.append(
+            {"": "McNemar, p of being worse", "challenger": f"{pairs.p_value('second is worse'):.3g}", "champion": ""}
+        )
     return rows
 
 
-def rendered(rows: Iterable[Row], title: str = "") -> str:
-    """Rows as a table for a terminal, in colour where it is one."""
+def rendered(rows: Iterable[Row], title: str = "", folded: Collection[str] | None = None) -> str:
+    """Rows as a table for a terminal, in colour where it is one.
+
+    Args:
+        folded: columns whose values may take several lines; None: all. Where no terminal is, WIDTH is there for them.
+    """
     rows, console = list(rows), Console()
-    table = Table(title=title or None, title_justify="left", title_style="", pad_edge=False)
+    if folded is not None and not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    table = Table(title=title or None, title_justify="left", title_style="")
     for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=folded is not None and name not in folded)
     for row in rows:
         table.add_row(*row.values())
     with console.capture() as captured:
@@ -75,7 +78,7 @@ def line_of(log: Log, number: int) -> str:
     return f"{number:04d}  {event.time[:19].replace('T', ' ')} UTC  {event.kind}: {event.aliases}; {', '.join(said)}"
 
 
-def told(model: RegisteredModel) -> str:
+def history_text(model: RegisteredModel) -> str:
     """The whole history, once it is complete."""
-    log = model.settle()
+    log = model.reconcile()
     return "\n".join([*history_lines(log), f"{model.name}: {log.aliases}"])

@@ -1,12 +1,12 @@
-"""What a LoggedModel runs when it is asked: images as users have them in, labels and probabilities out.
+"""What is stored with each logged model: images as users have them in, labels and probabilities out.
 
-MLflow stores this file with each model ("models from code", no pickle) and executes it where the model is loaded, so
-it needs nothing of ours and each version keeps the code that it was logged with.
+MLflow copies this file into the model ("models from code", no pickle) and executes it where the model is loaded, so it
+imports nothing of this project, and each model keeps the code that it was logged with.
 """
 
 import base64
+import os
 import re
-import struct
 import threading
 import zlib
 from contextlib import nullcontext
@@ -24,8 +24,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 50_000_000  # of one image, before it is decoded
 LARGE_PIXELS = 4_000_000  # from here on images are decoded one at a time: each may need 16 bytes a pixel
 LARGE = threading.Lock()
-UNPACKED = 2**20  # bytes of a PNG that are unpacked at once, only to be counted
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # a pixel, of each colour type of PNG
+PIECE = 2**16  # bytes that are unpacked at a time
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # Images that go through the network at once: the kernels keep memory for each size that they have seen.
 SIZES = (1, 2, 3, *(part * 2**power for power in range(6) for part in (4, 5, 6, 7)), 256)
@@ -38,7 +38,7 @@ def refuse(reason: str) -> MlflowException:
 
 
 def items_of(given: Any) -> list[Any] | np.ndarray:
-    """The single images in what MLflow hands over: a table, a dictionary, a list, an array, or one image."""
+    """The single images in the input of `predict`: a table, a dictionary, a list, an array, or one image."""
     if isinstance(given, pd.DataFrame):
         return column_of(given)
     if isinstance(given, dict):
@@ -85,7 +85,7 @@ def array_of(pixels: Any) -> np.ndarray:
 
 
 def checked_pixels(array: np.ndarray) -> np.ndarray:
-    """Images (n, ...) as uint8; what cannot be pixels 0-255 is refused rather than answered confidently."""
+    """Images (n, ...) as uint8; what cannot be pixels 0-255 is refused: it would be classified, and wrongly."""
     if array.dtype == np.uint8 or not array.size:
         return array.astype(np.uint8)
     if not np.isfinite(array).all():
@@ -99,7 +99,7 @@ def checked_pixels(array: np.ndarray) -> np.ndarray:
 
 
 def decoded(item: str | bytes) -> bytes:
-    """The bytes of an image file, given as they are or as base64 text (with or without `data:...;base64,`)."""
+    """The bytes of an image file from bytes or from base64 text (with or without `data:...;base64,`)."""
     if isinstance(item, bytes):
         return item
     try:
@@ -109,7 +109,7 @@ def decoded(item: str | bytes) -> bytes:
 
 
 def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """An image file as uint8 pixels (height, width, channels) of the network's size, the whole of it."""
+    """An image file as uint8 pixels (height, width, channels): the whole image, in the network's size."""
     if not content:
         raise refuse("the image is empty")
     try:
@@ -124,34 +124,34 @@ def picture(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
     damaged = refuse(f"the image is damaged: {format_name} data cannot be decoded")
     try:
         with LARGE if count > LARGE_PIXELS else nullcontext():
-            if format_name == "PNG" and ends_early(content):
+            if format_name == "PNG" and ends_early(content, image.size):
                 raise damaged
             return shrunk(image, image_shape)
     except Exception:
         raise damaged from None
 
 
-def ends_early(png: bytes) -> bool:
-    """Whether a PNG has data of fewer pixels than it says; Pillow takes those that are missing for black."""
-    missing = sum(rows * (1 + row_bytes) for rows, row_bytes in passes(png))
-    stream, place = zlib.decompressobj(), 8
-    while missing > 0 and place + 8 <= len(png):
-        length, kind = int.from_bytes(png[place : place + 4], "big"), png[place + 4 : place + 8]
-        packed = png[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
-        while missing > 0 and packed:
-            missing -= len(stream.decompress(packed, UNPACKED))
-            packed = stream.unconsumed_tail
+def ends_early(png: bytes, size: tuple[int, int]) -> bool:
+    """Whether a PNG of this width and height holds data of fewer pixels; Pillow takes those that are missing for black.
+
+    Data are unpacked in small pieces and only counted, so that a small file cannot fill the memory. Interlaced images
+    hold some more bytes than are counted here, so of those a few rows may be missing.
+    """
+    if png[12:16] != b"IHDR":
+        return True  # what stands there is no header, whatever Pillow makes of the rest
+    depth, colour = png[24:26]
+    missing = size[1] * (1 + (size[0] * depth * SAMPLES[colour] + 7) // 8)
+    unpacker, place = zlib.decompressobj(), 8
+    while place < len(png) and missing > 0:
+        length = int.from_bytes(png[place : place + 4], "big")
+        packed = png[place + 8 : place + 8 + length] if png[place + 4 : place + 8] == b"IDAT" else b""
+        for start in range(0, len(packed), PIECE):
+            rest = packed[start : start + PIECE]
+            while rest and missing > 0:
+                missing -= len(unpacker.decompress(rest, PIECE))
+                rest = unpacker.unconsumed_tail
         place += 12 + length
     return missing > 0
-
-
-def passes(png: bytes) -> list[tuple[int, int]]:
-    """(rows, bytes a row) of each pass over a PNG's pixels, one or, interlaced, seven; as its header has it."""
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", png[16:29])
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    steps = ADAM7 if interlaced else ((0, 0, 1, 1),)
-    sizes = [(len(range(x, width, dx)), len(range(y, height, dy))) for x, y, dx, dy in steps]
-    return [(rows, (columns * bits + 7) // 8) for columns, rows in sizes if columns]
 
 
 def shrunk(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
@@ -164,7 +164,7 @@ def shrunk(image: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def flattened(image: Image.Image) -> Image.Image:
-    """Eight bits a channel and nothing transparent: 16-bit grey is scaled down, what is see-through shows white."""
+    """Eight bits a channel and nothing transparent: 16-bit grey is scaled down, transparent pixels become white."""
     if image.mode in SIXTEEN_BIT:
         return Image.fromarray(np.round(np.clip(np.asarray(image, np.float64), 0, 65535) / 257).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -182,6 +182,7 @@ class ServedModel(PythonModel):
     """
 
     def load_context(self, context: Any) -> None:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the same kernels as in training; read by the import
         import keras
         import tensorflow as tf
 
@@ -191,13 +192,15 @@ class ServedModel(PythonModel):
         self.class_names: list[str] = context.model_config["class_names"]
         self.superclass_of: list[str] = context.model_config["superclass_of"]
         pixels = tf.TensorSpec((None, *self.image_shape), tf.uint8)
+        # Compiled now, not at the first request. A concrete function is never traced again: TensorFlow counts functions
+        # of the same code as one, so those of all models in a process, and would warn of too much tracing.
         self.compute = tf.function(
             lambda images: self.network(tf.cast(images, tf.float32), training=False), input_signature=[pixels]
-        )
-        self.probabilities(np.zeros((1, *self.image_shape), np.uint8))  # compiled now, not at the first request
+        ).get_concrete_function()
+        self.probabilities(np.zeros((1, *self.image_shape), np.uint8))  # the first call is slow
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Answer a row an image.
+        """Classify images: a row an image.
 
         Args:
             model_input: pixels 0-255 as (n, height, width, channels) or grey (n, height, width), or image files as
@@ -219,7 +222,7 @@ class ServedModel(PythonModel):
         return self.answer(self.probabilities(self.pixels(model_input)), top_k)
 
     def report(self, items: Any, top_k: int) -> pd.DataFrame:
-        """Answer what can be answered, a row an item; the others have only an `error`."""
+        """Classify what can be used, a row an item; the others have only an `error`."""
         pixels, errors = [], []
         for item in items:
             try:
@@ -243,7 +246,7 @@ class ServedModel(PythonModel):
         return int(top_k)
 
     def pixels(self, given: Any, most: int | None = None) -> np.ndarray:
-        """What was given as uint8 (n, height, width, channels), `most` images if that is said."""
+        """The input as uint8 (n, height, width, channels); more than `most` images are refused."""
         items = items_of(given)
         if not len(items):
             raise refuse("there are no images")

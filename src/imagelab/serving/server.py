@@ -1,4 +1,4 @@
-"""Runs the web application until it is told to stop."""
+"""The command `serve`: runs the web application until Ctrl-C."""
 
 import logging
 import os
@@ -10,12 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import ProxyHandler, build_opener
 
+import uvicorn
+
 from imagelab.console import say
 from imagelab.errors import Interrupted, RegistryError, SettingsError
-from imagelab.serving.following import Version, answering_version
+from imagelab.registry.lookup import Lookup
+from imagelab.serving.served_version import VersionName
 from imagelab.serving.workers import REASON
 from imagelab.settings import ServeSettings
-from imagelab.tracking import leave_wrapper, use_tracking_store
+from imagelab.tracking import use_tracking_store
 
 SETTINGS = "IMAGELAB_SERVE"  # where each process finds the settings, as JSON
 LONGEST_STOP = 30  # seconds that requests under way may take after Ctrl-C
@@ -24,15 +27,15 @@ MOST_CONNECTIONS = 1000  # more are answered with status 503
 
 
 def serve(settings: ServeSettings) -> str:
-    """Answer requests until Ctrl-C or SIGTERM, then finish those under way; a line about the end.
+    """Answer requests until Ctrl-C or SIGTERM, then finish those under way; return the line that says it has stopped.
 
     Raises:
         RegistryError: the version cannot be loaded.
         SettingsError: there is no such model or alias, or the address is in use or not this machine's.
     """
-    leave_wrapper("delete")  # serving is no experiment
     refuse_used_address(settings.host, settings.port)
-    version = answering_version(use_tracking_store(), settings.registered_model, settings.alias)
+    lookup = Lookup(use_tracking_store(), settings.registered_model, "serve")
+    version = VersionName.of(lookup.version_behind(settings.alias), settings.alias)
     say(f"loading version {version.version} of {version.model} ({version.alias})")
     try:
         with TemporaryDirectory() as folder:
@@ -45,15 +48,13 @@ def serve(settings: ServeSettings) -> str:
     return f"stopped; {version.model} is not served any more"
 
 
-def run(settings: ServeSettings, version: Version) -> None:
-    import uvicorn
-
+def run(settings: ServeSettings, version: VersionName) -> None:
     os.environ[SETTINGS] = settings.model_dump_json()
     threading.Thread(target=announce, args=(settings, version), daemon=True).start()
-    # Why a worker failed to start is said once, at the end.
+    # Why a worker failed to start is shown once, at the end.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "failed to start" not in str(record.msg))
     uvicorn.run(
-        "imagelab.serving.application:create",
+        "imagelab.serving.app:create",
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -68,7 +69,7 @@ def run(settings: ServeSettings, version: Version) -> None:
 
 
 def refuse_failed_workers(folder: Path) -> None:
-    """Fail if the workers could not load the model; the supervisor has stopped them, which is no failure to it."""
+    """Fail if the workers could not load the model; uvicorn stops them without an error."""
     if (reason := folder / REASON).exists():
         raise RegistryError(reason.read_text())
 
@@ -83,8 +84,8 @@ def refuse_used_address(host: str, port: int) -> None:
             raise SettingsError(f"port={port}: cannot listen on {host} ({error.strerror or error})") from None
 
 
-def announce(settings: ServeSettings, version: Version) -> None:
-    """Say what to type next as soon as the server is healthy."""
+def announce(settings: ServeSettings, version: VersionName) -> None:
+    """Show the address and what to type next as soon as the server is healthy."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     while not is_healthy(address):

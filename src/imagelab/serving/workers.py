@@ -1,4 +1,4 @@
-"""What a process does that is one of several: end with the supervisor, and not be started again for ever."""
+"""With several workers: each ends with its supervisor, and one that cannot start is not started again for ever."""
 
 import multiprocessing
 import os
@@ -11,27 +11,27 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from uvicorn.config import STARTUP_FAILURE
+
 from imagelab.console import say
 from imagelab.errors import ImagelabError
 
-REASON = "reason"  # file, in the folder that the workers share, with why no worker could start
-STARTED = "started"  # file that is there once a worker has loaded a model
+REASON = "reason"  # file in the folder that the workers share: why none could start
+STARTED = "started"  # file in the same folder, made once a worker has loaded a model
 RETRY = 5.0  # seconds until the successor of a worker that has died is started again
 
 
 @contextmanager
 def worker_of_several() -> Iterator[None]:
-    """Load the model inside; where this process is the only one nothing happens.
+    """Load the model inside this context; where this process is the only one, nothing else happens.
 
-    If it cannot be loaded, all workers end, unless one has loaded a model before: that one goes on answering, and this
-    process is started again.
+    If the model cannot be loaded, all workers end, unless one has loaded a model before: then that one goes on
+    answering, and uvicorn starts this one again.
     """
     supervisor = multiprocessing.parent_process()
     if supervisor is None:
         yield
         return
-    from uvicorn.config import STARTUP_FAILURE
-
     threading.Thread(target=end_with, args=[supervisor], name="imagelab-supervisor", daemon=True).start()
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     try:

@@ -2,31 +2,57 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.settings.registered import Alias, RegisteredModelSettings
 
 ONLY_OF = {"workers": "local", "master": "spark"}  # settings that the other engine has not
 
 
+def not_empty(path: object) -> object:
+    if path == "":
+        raise ValueError("must be a path")
+    return path
+
+
+def existing(path: Path) -> Path:
+    """The path, as it stays right for processes that work in another folder."""
+    path = from_folder_typed_in(path).absolute()
+    if not path.exists():
+        raise ValueError(f"there is no such file or folder (looked for: {path})")
+    return path
+
+
+ImagesPath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(existing)]
+
+
 class PredictSettings(RegisteredModelSettings):
     """Classify many images by a registered model, into one Parquet file; the same command goes on after a break."""
 
-    images: Path | None = Field(
+    images: ImagesPath | None = Field(
         None,
         description="what to classify",
         examples=["a folder of images", "a Parquet file with a column image", "a folder of such files"],
     )
-    output: Path = Field(
-        Path("predictions.parquet"), description="where the answers go", examples=["the path of a .parquet file"]
+    output: Annotated[Path, BeforeValidator(not_empty)] = Field(
+        Path("predictions.parquet"),
+        validate_default=True,
+        description="where the answers go",
+        examples=["the path of a .parquet file"],
     )
     overwrite: bool = Field(False, description="replace an output that is there")
     alias: Alias = Field("champion", description="alias of the version that answers")
     version: int | None = Field(None, ge=1, description="version that answers; not given: the one behind the alias")
     top_k: int | None = Field(None, ge=1, description="likeliest classes to name in the column top; not given: 5")
-    batch_size: int = Field(128, ge=1, le=4096, description="images that go through the network at once")
+    batch_size: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description="images that go through the network at once; another size may change a probability by 0.00001",
+    )
     engine: Literal["local", "spark"] = Field("local", description="this process, or Apache Spark")
     workers: int | None = Field(
         None, ge=1, le=256, description="threads that decode images (engine=local); not given: one a core"
@@ -37,24 +63,10 @@ class PredictSettings(RegisteredModelSettings):
         examples=["local[4]", "spark://HOST:7077"],
     )
 
-    @field_validator("images", "output", mode="before")
-    @classmethod
-    def is_given(cls, path: object) -> object:
-        if path == "":
-            raise ValueError("must be a path")
-        return path
-
-    @field_validator("images")
-    @classmethod
-    def is_there(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.expanduser().exists():
-            raise ValueError(f"there is no such file or folder (looked for in {Path.cwd()})")
-        return path and absolute(path)
-
     @field_validator("output")
     @classmethod
     def can_be_written(cls, path: Path) -> Path:
-        path = absolute(path)
+        path = from_folder_typed_in(path).absolute()
         if path.suffix != ".parquet":
             raise ValueError("must end in .parquet")
         if path.is_dir():
@@ -80,8 +92,3 @@ class PredictSettings(RegisteredModelSettings):
     def images_path(self) -> Path:
         assert self.images is not None  # goes_together
         return self.images
-
-
-def absolute(path: Path) -> Path:
-    """A path that stays right for processes that work in another folder."""
-    return path.expanduser().absolute()

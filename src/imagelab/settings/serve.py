@@ -5,19 +5,21 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.settings.registered import Alias, RegisteredModelSettings
 
 
 def readable_token(path: Path) -> Path:
+    path = from_folder_typed_in(path)
     try:
-        words = path.expanduser().read_text().split()
+        words = path.read_text().split()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         words = []
     if len(words) != 1:
         raise ValueError("must be a file that holds the token, a word without blanks, and nothing else")
-    return path.expanduser()
+    return path
 
 
 class ServeSettings(RegisteredModelSettings):

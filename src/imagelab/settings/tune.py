@@ -1,12 +1,13 @@
 """The settings of a tuning session: those of every trial, and those of the study."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from imagelab.settings.parsing import did_you_mean
-from imagelab.settings.train import TrainSettings
+from imagelab.data import num_classes_of
+from imagelab.settings.command_line import did_you_mean
+from imagelab.settings.experiment import ExperimentSettings
 
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "val_accuracy": "maximize",
@@ -15,7 +16,6 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "parameter_count": "minimize",
     "training_seconds": "minimize",
 }
-MANY_CLASSES = ("cifar100",)  # data sets with a top-5 accuracy
 
 
 def known_objective(text: str) -> str:
@@ -42,13 +42,11 @@ def study_name(name: str) -> str:
     return name
 
 
-class TuneSettings(TrainSettings):
+class TuneSettings(ExperimentSettings):
     """Look for better settings of one network on one data set; every setting of train may be given, too.
 
     The same command goes on with the same study, after an interruption and on other machines.
     """
-
-    resume: ClassVar[None] = None  # type: ignore[misc]
 
     n_trials: int = Field(30, ge=1, le=100_000, description="trials in all; a resumed study reaches it")
     timeout: float | None = Field(None, gt=0, description="seconds after which no more trials are begun")
@@ -83,8 +81,9 @@ class TuneSettings(TrainSettings):
     @field_validator("objective")
     @classmethod
     def is_measured(cls, objective: str, info: Any) -> str:
-        if "val_top_5_accuracy" in objective and info.data.get("dataset") not in (None, *MANY_CLASSES):
-            raise ValueError(f"dataset={info.data['dataset']} has too few classes for a top-5 accuracy")
+        dataset = info.data.get("dataset")
+        if "val_top_5_accuracy" in objective and dataset is not None and num_classes_of(dataset) <= 10:
+            raise ValueError(f"dataset={dataset} has too few classes for a top-5 accuracy")
         return objective
 
     @model_validator(mode="after")
@@ -112,7 +111,7 @@ class TuneSettings(TrainSettings):
     def pruner_name(self) -> str:
         return self.pruner or ("median" if len(self.objectives) == 1 else "none")
 
-    def of_trials(self) -> TrainSettings:
+    def of_trials(self) -> ExperimentSettings:
         """What every trial is trained with, but for what is searched; not yet completed by the recipe."""
-        given = self.model_dump(exclude_unset=True, include=set(TrainSettings.model_fields) - {"resume"})
-        return TrainSettings.model_validate(given)
+        given = self.model_dump(exclude_unset=True, include=set(ExperimentSettings.model_fields))
+        return ExperimentSettings.model_validate(given)

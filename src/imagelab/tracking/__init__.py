@@ -14,29 +14,32 @@ never waits for the store and a store that goes away loses nothing.
 
 from typing import TYPE_CHECKING
 
-from imagelab.tracking.afterwards import (
-    after_mlflow_run,
-    end_with_mlflow_run,
-    environment_with_package,
-    leave_wrapper,
-    note_in_wrapper,
-)
-from imagelab.tracking.audit import Audit, audited_run, create_history_run
-from imagelab.tracking.lifecycle import tracked_run
-from imagelab.tracking.nested import (
-    attend,
+from imagelab.tracking.direct_writes import create_history_run, delete_run, set_run_tag, write_param_once
+from imagelab.tracking.end import end_dead_run, end_run
+from imagelab.tracking.operation_run import operation_run
+from imagelab.tracking.parent_run import (
+    children_of,
     create_parent,
-    end_left_behind,
-    end_nested,
-    end_orphans,
+    end_dead_parents,
     find_refit,
     join_parent,
     open_child,
-    open_children,
+    try_take_parent,
 )
-from imagelab.tracking.requests import ask, code_of, insist, is_missing, pages, runs_of_all
-from imagelab.tracking.resuming import is_alive_here, this_process, unattended_runs, was_here_and_died
-from imagelab.tracking.run import RESUME, Run
+from imagelab.tracking.presentation import PARENT, RUN_NAME, log_description, show_side_by_side
+from imagelab.tracking.project_run import (
+    after_mlflow_run,
+    annotate_project_run,
+    end_with_mlflow_run,
+    environment_with_package,
+    failure_noted,
+    release_project_run,
+)
+from imagelab.tracking.repeatable_parent import is_resumable, repeatable_parent
+from imagelab.tracking.resume import is_alive_here, this_process, unlocked_run_folders, was_here_and_died
+from imagelab.tracking.retry import code_of, is_missing, pages, request, request_or_none, retry, runs_of_all
+from imagelab.tracking.run import Run
+from imagelab.tracking.start import tracked_run, use_own_experiment
 from imagelab.tracking.store import (
     database_path,
     project_folder,
@@ -45,46 +48,59 @@ from imagelab.tracking.store import (
     use_tracking_store,
     without_password,
 )
+from imagelab.tracking.stored_settings import settings_of, split_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as Client
 
 __all__ = [
-    "RESUME",
-    "Audit",
+    "PARENT",
+    "RUN_NAME",
     "Client",
     "Run",
     "after_mlflow_run",
-    "ask",
-    "attend",
-    "audited_run",
+    "annotate_project_run",
+    "children_of",
     "code_of",
     "create_history_run",
     "create_parent",
     "database_path",
-    "end_left_behind",
-    "end_nested",
-    "end_orphans",
+    "delete_run",
+    "end_dead_parents",
+    "end_dead_run",
+    "end_run",
     "end_with_mlflow_run",
     "environment_with_package",
+    "failure_noted",
     "find_refit",
-    "insist",
     "is_alive_here",
     "is_missing",
+    "is_resumable",
     "join_parent",
-    "leave_wrapper",
-    "note_in_wrapper",
+    "log_description",
     "open_child",
-    "open_children",
+    "operation_run",
     "pages",
     "project_folder",
     "reason_of",
+    "release_project_run",
+    "repeatable_parent",
+    "request",
+    "request_or_none",
+    "retry",
     "runs_folder",
     "runs_of_all",
+    "set_run_tag",
+    "settings_of",
+    "show_side_by_side",
+    "split_of",
     "this_process",
     "tracked_run",
-    "unattended_runs",
+    "try_take_parent",
+    "unlocked_run_folders",
+    "use_own_experiment",
     "use_tracking_store",
     "was_here_and_died",
     "without_password",
+    "write_param_once",
 ]

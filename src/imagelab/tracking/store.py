@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     import mlflow
 
 SQLITE = "sqlite:///"
+DENIED = {
+    401: "the tracking server wants to know who you are; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+    "or MLFLOW_TRACKING_TOKEN",
+    403: "the tracking server does not let you in; ask for permission, or let it be started with --allowed-hosts "
+    "if it does not know its own name",
+}
 REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 
@@ -51,6 +57,10 @@ def use_tracking_store() -> "mlflow.MlflowClient":
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except Exception as error:
+        if denial_of(error):
+            raise TrackingError(
+                f"the tracking store {without_password(uri)} refuses access ({reason_of(error)})"
+            ) from error
         raise TrackingError(
             f"the tracking store {without_password(uri)} does not answer ({reason_of(error)}); "
             "start it, or set MLFLOW_TRACKING_URI to one that runs, or unset it to use mlflow.db in this folder"
@@ -70,16 +80,27 @@ def connect_once(uri: str) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """The innermost cause of an error, in one short line."""
+    """The innermost cause of an error, in one short line; where the store lets nobody in, what to do about it."""
+    if status := denial_of(error):
+        return f"{status}: {DENIED[status]}"
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text.rsplit("Caused by ", 1)[-1][:200].strip("()") if "Caused by " in text else text[:200]
+
+
+def denial_of(error: Exception) -> int | None:
+    """The HTTP status 401 or 403, where a tracking server has answered by one; asking again is in vain."""
+    status_of = getattr(error, "get_http_status_code", None)  # of MLflow's errors; those of requests have a response
+    status = status_of() if status_of else getattr(getattr(error, "response", None), "status_code", None)
+    return status if status in DENIED else None
 
 
 def may_pass(error: Exception) -> bool:
     """Whether trying again can help: the store is away or its disk is full, but it has not said no."""
     from mlflow.exceptions import MlflowException
 
+    if denial_of(error):
+        return False
     if isinstance(error, MlflowException):
         return error.error_code not in REFUSALS
     return isinstance(error, OSError)  # requests' errors are such, too

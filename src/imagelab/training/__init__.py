@@ -1,17 +1,8 @@
-"""Compile, fit, checkpoints and progress; the only room that says fit."""
+"""From a data set to a best network: fit, checkpoints, precision; the only room that says fit."""
 
 from imagelab.training.checkpoints import Checkpoints, RowsOnly
-from imagelab.training.fit import fine_tune, predict, restore_best, seed_everything, train
-from imagelab.training.precision import choose_dtype_policy, under_policy
+from imagelab.training.fitting import BackboneFeatures, FitEvents, Fitter
+from imagelab.training.plan import FitPlan
+from imagelab.training.precision import choose_dtype_policy
 
-__all__ = [
-    "Checkpoints",
-    "RowsOnly",
-    "choose_dtype_policy",
-    "fine_tune",
-    "predict",
-    "restore_best",
-    "seed_everything",
-    "train",
-    "under_policy",
-]
+__all__ = ["BackboneFeatures", "Checkpoints", "FitEvents", "FitPlan", "Fitter", "RowsOnly", "choose_dtype_policy"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from imagelab.files import replace_durably, write_durably
+from imagelab.atomic_files import replace_durably, write_durably
 
 Row = dict[str, Any]
 

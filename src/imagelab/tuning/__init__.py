@@ -1,1 +1,1 @@
-"""Tuning sessions: a search space, a study that survives anything, and the processes that work on it."""
+"""Studies: a search space, the trials that sample it, and the processes that work on them and may die at any time."""

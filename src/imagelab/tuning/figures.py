@@ -9,29 +9,28 @@ import matplotlib as mpl
 import numpy as np
 import optuna
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
-from imagelab.tuning.states import ending_of
-from imagelab.tuning.study import Session
+from imagelab.tuning.study import Study
+from imagelab.tuning.trial_states import ending_of
 
 LAYOUT: dict[Any, Any] = {"figure.constrained_layout.use": True}
 MOST_IN_CONTOUR = 4  # settings: the figure has as many rows and columns
 
 
-def draw_study(session: Session) -> Iterator[tuple[str, Any, Any]]:
+def draw_study(study: Study) -> Iterator[tuple[str, Any, Any]]:
     """Yield (name, page, picture) of each figure that the study has enough trials for: plotly and matplotlib ones."""
-    from matplotlib import pyplot as plt
-
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     mpl.use("Agg")
-    for name, options in figures_of(session):
+    for name, options in figures_of(study):
         page = picture = None
         with suppress(ValueError, RuntimeError), warnings.catch_warnings(), plt.rc_context(LAYOUT):
             warnings.simplefilter("ignore")
-            page = getattr(optuna.visualization, f"plot_{name}")(session.study, **options)
-            axes = getattr(pictures, f"plot_{name}")(session.study, **options)
+            page = getattr(optuna.visualization, f"plot_{name}")(study.optuna_study, **options)
+            axes = getattr(pictures, f"plot_{name}")(study.optuna_study, **options)
             picture = np.atleast_1d(axes).flat[0].figure
             picture.set_size_inches(*size_of(np.shape(axes)))
             for panel in picture.axes:
@@ -48,10 +47,10 @@ def size_of(shape: tuple[int, ...]) -> tuple[float, float]:
     return (9.0, 5.5) if columns == 1 else (3.6 * columns, 3.6 * rows + 0.8)
 
 
-def figures_of(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names of Optuna's figures, with what each is to be told."""
-    complete = [trial for trial in session.finished if trial.state == TrialState.COMPLETE]
-    names = session.settings.objectives
+def figures_of(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names of Optuna's figures, with the options of each."""
+    complete = [trial for trial in study.finished if trial.state == TrialState.COMPLETE]
+    names = study.settings.objectives
     shown: dict[str, Any] = {"target_name": names[0]}
     if len(names) > 1:
         shown["target"] = first_value
@@ -68,27 +67,27 @@ def figures_of(session: Session) -> Iterator[tuple[str, dict[str, Any]]]:
     if len(complete) > 1:
         yield "param_importances", shown
         yield "parallel_coordinate", shown
-    if len(complete) > 1 and len(session.space) > 1:
-        yield "contour", {**shown, "params": list(session.space)[:MOST_IN_CONTOUR]}
+    if len(complete) > 1 and len(study.space) > 1:
+        yield "contour", {**shown, "params": list(study.space)[:MOST_IN_CONTOUR]}
 
 
 def first_value(trial: FrozenTrial) -> float:
     return float(trial.values[0])
 
 
-def table_of_trials(session: Session) -> pd.DataFrame:
+def table_of_trials(study: Study) -> pd.DataFrame:
     """A row a trial, those that were tried again included."""
-    counted = {trial.number for trial in session.trials}
+    counted = {trial.number for trial in study.trials}
     rows = []
-    for trial in session.study.get_trials(deepcopy=False):
-        values = trial.values or [None] * len(session.settings.objectives)
+    for trial in study.optuna_study.get_trials(deepcopy=False):
+        values = trial.values or [None] * len(study.settings.objectives)
         state = ending_of(trial)[1]["trial_state"] if trial.state.is_finished() else trial.state.name.lower()
         rows.append(
             {
                 "trial": trial.number,
                 "state": state if trial.number in counted else f"{state}, tried again",
                 "recipe": bool(trial.user_attrs.get("recipe")),
-                **dict(zip(session.settings.objectives, values, strict=True)),
+                **dict(zip(study.settings.objectives, values, strict=True)),
                 **trial.params,
                 "epochs": max(trial.intermediate_values, default=None),
                 "seconds": trial.duration.total_seconds() if trial.duration else None,

@@ -1,117 +1,91 @@
-"""The database that a study lives in: Optuna's own, which waits for one that has gone away."""
+"""The database that a study lives in: Optuna's own, behind requests that wait for a database that is away."""
 
-import functools
+import abc
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import optuna
-import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from sqlalchemy.exc import OperationalError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages._heartbeat import BaseHeartbeat  # no public name, but Optuna asks whether a storage is one
+from optuna.trial import TrialState
 
-from imagelab.console import say
 from imagelab.errors import TrackingError
 from imagelab.tracking import database_path, is_alive_here, reason_of, without_password
-from imagelab.tuning.lock import ALIVE, lock_database
+from imagelab.tuning.outage import Patience
+from imagelab.tuning.study_lock import ALIVE, lock_database
 
 HEARTBEATS_A_GRACE_PERIOD = 4
-LONGEST_PAUSE = 5.0
-ASKED_BY_THE_CACHE = (  # which Optuna puts before the storage
-    *("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id"),
-    *("get_trial_id_from_study_id_trial_number", "record_heartbeat"),
-)
 
 
-class PatientStorage(RDBStorage):
-    """Optuna's storage; a database that is away is waited for, `patience` seconds at most.
+class PatientStorage(BaseStorage, BaseHeartbeat):
+    """Every request of Optuna, repeated as a whole while the database is away.
 
-    A request that is repeated may have succeeded the first time, unnoticed. So a trial may be begun or put in line
-    twice: `claims.py` closes the one that nobody works on, `states.py` counts only one of the two.
+    SQLAlchemy alone cannot do that: it can wait for a connection, but a connection that breaks inside a transaction
+    takes the transaction with it, and only the request knows what was in it. So requests are repeated outside
+    Optuna's cache and its transactions, by their public names.
 
-    Attributes:
-        back: when the database last came back (monotonic clock).
+    A request that is repeated may have succeeded the first time, unnoticed. So a trial may be begun or enqueued
+    twice: `trial_queue.py` closes the one that no process works on, `trial_states.py` counts only one of the two.
     """
 
-    def __init__(self, url: str, patience: float, **options: Any) -> None:
-        self.patience, self.back = patience, float("-inf")
-        connecting = {"timeout": 60} if url.startswith("sqlite") else ALIVE
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connecting}, **options)
+    def __init__(self, database: RDBStorage, patience: Patience) -> None:
+        self.database, self.patience = database, patience
+        self.cached: Any = get_storage(database)  # with the cache that Optuna itself puts before such a database
 
-    def stale_trials(self, study_id: int) -> list[int]:
-        """Trials without a sign of life; none just after an outage, in which nobody could give one.
+    def request(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """The answer to the request of this name.
 
-        Nor those of a process that is alive on this machine, which may have been asleep.
+        Raises:
+            TrackingError: the database was away for too long.
         """
-        if time.monotonic() - self.back < (self.grace_period or 0):
+        return self.patience.wait_for(lambda: getattr(self.cached, name)(*arguments, **options))
+
+    def id_of(self, study: str, number: int) -> int:
+        """By which the database knows the trial of this number."""
+        return int(self.get_trial_id_from_study_id_trial_number(self.get_study_id_from_name(study), number))
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        outages = self.patience.outages
+        try:
+            return bool(self.request("set_trial_state_values", trial_id, state, values))
+        except UpdateFinishedTrialError:
+            trial = self.get_trial(trial_id)
+            mine = trial.state == state and trial.values == (None if values is None else list(values))
+            if self.patience.outages == outages or not mine:
+                raise
+            return True  # the first attempt has finished the trial, unnoticed
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Running trials without a sign of life; none just after an outage, in which no process could give one.
+
+        Nor those of a process that is alive on this machine, which may have been asleep. Optuna closes what this
+        names, before each trial; there is no public method for it.
+        """
+        stale = self.request("_get_stale_trial_ids", study_id)
+        if time.monotonic() - self.patience.last_outage < (self.database.grace_period or 0):
             return []
-        stale = RDBStorage._get_stale_trial_ids(self, study_id)
         return [trial for trial in stale if not is_alive_here(self.get_trial(trial).user_attrs.get("process", {}))]
 
 
-def patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def insist(storage: PatientStorage, *arguments: Any, **options: Any) -> Any:
-        deadline, pause = None, 0.25
-        while True:
-            try:
-                result = method(storage, *arguments, **options)
-            except UpdateFinishedTrialError:
-                if deadline is None:
-                    raise
-                result = True  # the first attempt has finished the trial
-            except (OperationalError, StorageInternalError) as error:
-                if not is_away(error):
-                    raise
-                deadline = deadline or first_failure(storage, error)
-                if time.monotonic() > deadline:
-                    storage.patience = 0  # whatever is asked on the way out
-                    raise given_up(storage, error) from error
-                time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            if deadline is not None:
-                storage.back = time.monotonic()
-            return result
+def forwarded(name: str) -> Callable[..., Any]:
+    def method(storage: PatientStorage, *arguments: Any, **options: Any) -> Any:
+        return storage.request(name, *arguments, **options)
 
-    return insist
+    return method
 
 
-def first_failure(storage: PatientStorage, error: Exception) -> float:
-    say(f"the study database does not answer ({reason_of(cause_of(error))}); waiting up to {storage.patience:g} s")
-    return time.monotonic() + storage.patience
+REQUESTS = {name for kind in (BaseStorage, BaseHeartbeat) for name in vars(kind) if not name.startswith("_")}
+for name in REQUESTS - vars(PatientStorage).keys():
+    setattr(PatientStorage, name, forwarded(name))
+abc.update_abstractmethods(PatientStorage)  # type: ignore[type-abstract]
 
 
-def given_up(storage: PatientStorage, error: Exception) -> TrackingError:
-    return TrackingError(
-        f"the study database has not answered for {storage.patience:g} s ({reason_of(cause_of(error))}); when it is "
-        "back, the same command goes on"
-    )
-
-
-def cause_of(error: Exception) -> Exception:
-    """The driver's own error; Optuna's speaks of the commit, whatever it was."""
-    return error.__cause__ if isinstance(error.__cause__, Exception) else error
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether the database did not answer, rather than refuse."""
-    cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
-    return isinstance(cause, OperationalError | sqlalchemy.exc.InterfaceError) or bool(
-        getattr(cause, "connection_invalidated", False)
-    )
-
-
-for name in optuna.storages.BaseStorage.__abstractmethods__.union(ASKED_BY_THE_CACHE):
-    setattr(PatientStorage, name, patient(getattr(RDBStorage, name)))
-setattr(PatientStorage, "_get_stale_trial_ids", patient(PatientStorage.stale_trials))  # noqa: B010
-
-
-def open_storage(url: str, patience: float, grace_period: int) -> PatientStorage:
+def open_storage(url: str, patience: Patience, grace_period: int) -> PatientStorage:
     """The study database; its tables are made if there are none.
 
     Args:
@@ -123,11 +97,12 @@ def open_storage(url: str, patience: float, grace_period: int) -> PatientStorage
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    connecting = {"timeout": 60} if url.startswith("sqlite") else ALIVE
     try:
-        with creating(url):
-            return PatientStorage(
+        with only_one_creates(url):
+            database = RDBStorage(
                 url,
-                patience,
+                engine_kwargs={"pool_pre_ping": True, "connect_args": connecting},
                 heartbeat_interval=max(1, grace_period // HEARTBEATS_A_GRACE_PERIOD),
                 grace_period=grace_period,
             )
@@ -136,12 +111,13 @@ def open_storage(url: str, patience: float, grace_period: int) -> PatientStorage
             f"storage={without_password(url)}: the database of studies cannot be used ({reason_of(error)}); "
             "it must run, and be one of its own, not the one that MLflow uses"
         ) from error
+    return PatientStorage(database, patience)  # type: ignore[abstract]  # its methods are set above
 
 
 @contextmanager
-def creating(url: str) -> Iterator[None]:
+def only_one_creates(url: str) -> Iterator[None]:
     """Let one process at a time create the tables."""
     if path := database_path(url):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_database(url, "create tables"):
+    with lock_database(url, "create tables", Patience(0)):
         yield

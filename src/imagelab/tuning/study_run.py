@@ -1,4 +1,4 @@
-"""The run of a study in MLflow: what it was told, the best so far after each trial, and its trials' runs."""
+"""The run of a study in MLflow: its settings, the best so far after each trial, and the runs of its trials."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.errors import TrackingError
-from imagelab.tracking import Run, after_mlflow_run, attend, end_left_behind, end_nested, insist, open_children
-from imagelab.tuning.states import ending_of
-from imagelab.tuning.study import MINE, Session, described
+from imagelab.tracking import Run, after_mlflow_run, children_of, end_dead_run, end_run, retry, try_take_parent
+from imagelab.tuning.study import Study
+from imagelab.tuning.study_config import STUDY_CONFIG_KEY, described
+from imagelab.tuning.trial_states import ending_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -23,20 +24,20 @@ class StudyRun:
         run: the run; None while another process writes to it.
     """
 
-    def __init__(self, session: Session, client: "Client", wrapped: bool) -> None:
-        """Take the session's run; `wrapped` says whether `mlflow run` has opened it and will end it afterwards."""
-        self.session, self.client, self.wrapped = session, client, wrapped
+    def __init__(self, study: Study, client: "Client", owned_by_mlflow_run: bool) -> None:
+        """Take the study's run; `owned_by_mlflow_run` says whether `mlflow run` has opened it and will end it."""
+        self.study, self.client, self.owned_by_mlflow_run = study, client, owned_by_mlflow_run
         self.run: Run | None = None
         self.logged = 0
 
     def begin(self) -> Run | None:
-        """Write to the run from now on, if nobody else does."""
+        """Write to the run from now on, if no other process does."""
         if self.run is None:
-            settings = self.session.settings.model_dump(mode="json")
-            patience = self.session.settings.upload_patience
-            self.run = insist(lambda: attend(self.client, self.session.run_id, settings), patience)
+            settings = self.study.settings.model_dump(mode="json")
+            patience = self.study.settings.upload_patience
+            self.run = retry(lambda: try_take_parent(self.client, self.study.run_id, settings), patience)
             if self.run:
-                self.run.wrapped = self.wrapped
+                self.run.owned_by_mlflow_run = self.owned_by_mlflow_run
                 self.run.log_status("RUNNING")
                 self.run.log_missing_tags("failure")
                 self.run.log_params(self.params())
@@ -45,23 +46,27 @@ class StudyRun:
         return self.run
 
     def params(self) -> dict[str, Any]:
-        of_study = self.session.settings.model_dump(mode="json", include={"sampler", "objective", "grace_period"})
-        of_trials = self.session.base.model_dump(mode="json", exclude={"resume", "note"})
-        return {**of_trials, **of_study, "search": described(self.session.study.user_attrs[MINE]["search"])}
+        of_study = self.study.settings.model_dump(mode="json", include={"sampler", "objective", "grace_period"})
+        of_trials = self.study.base.model_dump(mode="json", exclude={"resume", "note"})
+        return {
+            **of_trials,
+            **of_study,
+            "search": described(self.study.optuna_study.user_attrs[STUDY_CONFIG_KEY]["search"]),
+        }
 
     def tags(self) -> dict[str, str]:
-        """What may be another in each session."""
-        settings = self.session.settings
+        """What may change from one command to the next."""
+        settings = self.study.settings
         note = {"mlflow.note.content": settings.note} if settings.note else {}
-        changing = {"n_trials": str(self.session.n_trials), "pruner": settings.pruner_name}
+        changing = {"n_trials": str(self.study.n_trials), "pruner": settings.pruner_name}
         return {"dataset": settings.dataset, "model": settings.model, **changing, **note}
 
     def log_progress(self) -> None:
         """The best so far, a point a finished trial."""
         if (run := self.begin()) is None:
             return
-        finished = self.session.finished
-        for count, (name, best, trial) in enumerate(best_so_far(self.session, finished), 1):
+        finished = self.study.finished
+        for count, (name, best, trial) in enumerate(best_so_far(self.study, finished), 1):
             if count > self.logged and trial.datetime_complete:
                 stamp = round(trial.datetime_complete.timestamp() * 1000)
                 values = {} if best is None else {f"best_{name}": best}
@@ -82,16 +87,16 @@ class StudyRun:
         run.system_metrics.finish()
         status = run.statuses[-1]
         with suppress(TrackingError):
-            if any(trial.state == TrialState.RUNNING for trial in self.session.trials):
+            if any(trial.state == TrialState.RUNNING for trial in self.study.trials):
                 status = "RUNNING"
-        end_nested(run, status)
-        if run.wrapped and status != "RUNNING":
+        end_run(run, status)
+        if run.owned_by_mlflow_run and status != "RUNNING":
             after_mlflow_run(status, run.run_id)
 
 
-def best_so_far(session: Session, finished: list[FrozenTrial]) -> list[tuple[str, float | None, FrozenTrial]]:
+def best_so_far(study: Study, finished: list[FrozenTrial]) -> list[tuple[str, float | None, FrozenTrial]]:
     """For each finished trial, in the order of their ends: (first objective, its best value up to then, the trial)."""
-    name, better = session.settings.objectives[0], max if session.settings.directions[0] == "maximize" else min
+    name, better = study.settings.objectives[0], max if study.settings.directions[0] == "maximize" else min
     best: float | None = None
     points = []
     for trial in finished:
@@ -101,15 +106,17 @@ def best_so_far(session: Session, finished: list[FrozenTrial]) -> list[tuple[str
     return points
 
 
-def close_runs(session: Session, client: "Client") -> None:
+def close_runs(study: Study, client: "Client") -> None:
     """End the runs of trials that are over, or that a newer run of the same trial has replaced."""
-    runs = open_children(client, session.run_id)  # before the trials: one that is begun meanwhile is not known to them
-    trials = {trial.number: trial for trial in session.study.get_trials(deepcopy=False)}
+    runs = children_of(
+        client, study.run_id, "RUNNING"
+    )  # before the trials: one that is begun meanwhile is not known to them
+    trials = {trial.number: trial for trial in study.optuna_study.get_trials(deepcopy=False)}
     for run in runs:
         trial = trials.get(int(run.data.tags.get("trial_number", -1)))
         current = trial is not None and trial.user_attrs.get("run_id", run.info.run_id) == run.info.run_id
         if trial is None or not current:
-            end_left_behind(client, run.info.run_id, "KILLED", trial_state="abandoned")
+            end_dead_run(client, run.info.run_id, "KILLED", trial_state="abandoned")
         elif trial.state.is_finished():
             status, tags = ending_of(trial)
-            end_left_behind(client, run.info.run_id, status, **tags)
+            end_dead_run(client, run.info.run_id, status, **tags)

@@ -1,0 +1,142 @@
+"""The figures of the page, each with what it shows in words and its numbers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from imagelab.comparison.findings import Finding
+from imagelab.comparison.pairs import Pair
+from imagelab.comparison.report import Plot
+from imagelab.comparison.results import Results
+from imagelab.comparison.selection import Selection
+from imagelab.comparison.table import percent, shown
+from imagelab.comparison.training import Configuration
+from imagelab.figures.comparison import (
+    CURVES,
+    explore_accuracies,
+    explore_all_curves,
+    explore_class_accuracies,
+    explore_cost,
+)
+
+if TYPE_CHECKING:
+    from imagelab.data.dataset import Dataset
+    from imagelab.registry.report import Row
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that the page shows.
+
+    Attributes:
+        compared: configurations of which curves and pairs are shown; the others are in the table only.
+        data: the data sets that are on this machine, by name, with the images that the runs were tested on.
+    """
+
+    selection: Selection
+    compared: Sequence[Configuration]
+    results: Results
+    pairs: Sequence[Pair]
+    findings: Sequence[Finding]
+    data: "Mapping[str, Dataset]" = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(each.dataset for each in self.selection.configurations))
+
+    @property
+    def not_compared(self) -> str:
+        """How many of the table have no curves and pairs; empty where all have."""
+        configurations = self.selection.configurations
+        if len(configurations) == len(self.compared):
+            return ""
+        return (
+            f"Curves, pairs and figures are of the {len(self.compared)} configurations with the highest validation "
+            f"accuracy; the other {len(configurations) - len(self.compared)} are in the table only."
+        )
+
+
+def accuracy_plots(comparison: Comparison) -> Iterator[Plot]:
+    for name, ours in by_dataset(comparison.compared):
+        accuracies = {each.label: each.values_of("test_accuracy") for each in ours}
+        rows = [
+            {
+                "configuration": label,
+                "mean": percent(float(np.mean(found))),
+                "each seed": ", ".join(map(percent, found)),
+            }
+            for label, found in accuracies.items()
+        ]
+        caption = f"{name}: test accuracy; the bar is the mean, a point is a seed. The axis does not begin at 0."
+        figure = explore_accuracies(accuracies, "test accuracy")
+        yield Plot(f"accuracy-{name}", f"Test accuracy on {name}", caption, figure, rows)
+
+
+def curves_plot(comparison: Comparison) -> Plot:
+    curves = {
+        each.label: [comparison.results.curves[training.run_id] for training in each.trainings
+                     if training.run_id in comparison.results.curves]
+        for each in comparison.compared
+    }  # fmt: skip
+    rows = [
+        {"configuration": label, "run": str(number), **{CURVES[name]: f"{curve[name].iloc[-1]:.4f}" for name in CURVES}}
+        for label, runs in curves.items()
+        for number, curve in enumerate(runs, 1)
+    ]
+    caption = "Accuracy and loss over epochs: a colour a configuration, a line a seed."
+    return Plot("all-curves", "The last epoch", caption, explore_all_curves(curves), rows)
+
+
+def cost_plots(comparison: Comparison) -> Iterator[Plot]:
+    for name, ours in by_dataset(comparison.compared):
+        metrics = {"accuracy": "test_accuracy", "parameters": "parameter_count", "seconds": "training_seconds"}
+        table = pd.DataFrame(
+            [{"label": each.label, **{key: each.mean_of(metric) for key, metric in metrics.items()}} for each in ours]
+        )
+        rows = [
+            {
+                "configuration": str(row["label"]),
+                "test accuracy": percent(row["accuracy"]),
+                "parameters": shown(row["parameters"], "{:,.0f}".format),
+                "seconds of training": shown(row["seconds"], "{:,.1f}".format),
+            }
+            for row in table.to_dict("records")
+        ]
+        caption = f"{name}: test accuracy over the price. Seconds are those of the machine that each was trained on."
+        yield Plot(f"cost-{name}", f"Accuracy and price on {name}", caption, explore_cost(table), rows)
+
+
+def class_plots(comparison: Comparison) -> Iterator[Plot]:
+    for name, ours in by_dataset(comparison.compared):
+        columns = {each.label: comparison.results.accuracy_by_class(each) for each in ours}
+        by_class = pd.DataFrame({label: column for label, column in columns.items() if column is not None})
+        if by_class.empty:
+            continue
+        by_class = by_class.loc[by_class.mean(axis=1).sort_values(kind="stable").index]
+        rows = [
+            {"class": str(index), **{str(label): percent(value) for label, value in row.items()}}
+            for index, row in by_class.iterrows()
+        ]
+        caption = (
+            f"{name}: share of each class's test images that are right, mean over seeds; the hardest classes first."
+        )
+        figure = explore_class_accuracies(by_class)
+        yield Plot(f"classes-{name}", f"Accuracy by class on {name}", caption, figure, rows)
+
+
+def largest_differences(difference: np.ndarray, names: Sequence[str], most: int = 10) -> "list[Row]":
+    order = np.argsort(-np.abs(difference), axis=None, kind="stable")[:most]
+    places = zip(*np.unravel_index(order, difference.shape), strict=True)
+    return [
+        {"true": names[true], "predicted": names[taken], "images": f"{difference[true, taken]:+d}"}
+        for true, taken in places
+        if difference[true, taken]
+    ]
+
+
+def by_dataset(configurations: Sequence[Configuration]) -> Iterator[tuple[str, list[Configuration]]]:
+    for name in dict.fromkeys(each.dataset for each in configurations):
+        yield name, [each for each in configurations if each.dataset == name]

@@ -1,0 +1,125 @@
+"""What is compared: a finished training as the store has it, and a configuration, which is its replicates together."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import mean, stdev
+from typing import Any
+
+from imagelab.settings import configuration_key, configuration_of
+
+REQUIRED = ("best_val_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished run.
+
+    Attributes:
+        settings: typed, as the run's tag has them.
+        digest: of its data set.
+        metrics: the last value of each.
+        began: when, in milliseconds since 1970.
+    """
+
+    run_id: str
+    name: str
+    settings: dict[str, Any]
+    digest: str
+    metrics: dict[str, float]
+    began: int
+
+    @property
+    def seed(self) -> int:
+        return int(self.settings.get("seed", 0))
+
+    @property
+    def key(self) -> str:
+        """Equal for trainings that differ in nothing but their seed."""
+        return configuration_key(self.settings)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that was found but is not compared, and why."""
+
+    run_id: str
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} ({self.name}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Trainings with the same settings and data, one a seed, in the order of their seeds.
+
+    Attributes:
+        label: what tells it from the others of a comparison.
+    """
+
+    trainings: tuple[Training, ...]
+    label: str = ""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return configuration_of(self.trainings[0].settings)
+
+    @property
+    def dataset(self) -> str:
+        return str(self.settings["dataset"])
+
+    @property
+    def model(self) -> str:
+        return str(self.settings["model"])
+
+    @property
+    def seeds(self) -> list[int]:
+        return [training.seed for training in self.trainings]
+
+    @property
+    def val_accuracy(self) -> float:
+        """The mean over seeds, by which configurations are chosen and ordered."""
+        return self.mean_of("best_val_accuracy")
+
+    def mean_epochs(self, epochs: Mapping[str, int]) -> float:
+        """For how many epochs it was trained, on average; NaN where the curves of no training were read."""
+        known = [epochs[training.run_id] for training in self.trainings if training.run_id in epochs]
+        return mean(known) if known else math.nan
+
+    def values_of(self, metric: str) -> list[float]:
+        """Its value of each training that has one."""
+        return [training.metrics[metric] for training in self.trainings if metric in training.metrics]
+
+    def mean_of(self, metric: str) -> float:
+        """The mean over seeds; NaN where there is none."""
+        values = self.values_of(metric)
+        return mean(values) if values else math.nan
+
+    def spread_of(self, metric: str) -> float:
+        """The standard deviation over seeds (n - 1); NaN of fewer than two."""
+        values = self.values_of(metric)
+        return stdev(values) if len(values) > 1 else math.nan
+
+
+def training_of(run: Any) -> Training | LeftOut:
+    """A run of the store as a training, or why it cannot be compared."""
+    run_id, name, tags = run.info.run_id, run.info.run_name or "", run.data.tags
+    if run.info.lifecycle_stage != "active":
+        return LeftOut(run_id, name, "is deleted")
+    if run.info.status != "FINISHED":
+        return LeftOut(run_id, name, f"is {run.info.status}, not FINISHED")
+    if "settings" not in tags:
+        return LeftOut(run_id, name, "has no tag settings, by which runs are compared: it is a run of before")
+    try:
+        settings = dict(json.loads(tags["settings"]))
+        assert {"dataset", "model"} <= settings.keys()
+    except (AssertionError, TypeError, ValueError):
+        return LeftOut(run_id, name, "has a tag settings that cannot be read")
+    metrics = dict(run.data.metrics)
+    if missing := [metric for metric in REQUIRED if not math.isfinite(metrics.get(metric, math.nan))]:
+        return LeftOut(run_id, name, f"has no {' and no '.join(missing)}")
+    return Training(run_id, name, settings, tags.get("dataset_digest", ""), metrics, run.info.start_time)

@@ -1,0 +1,82 @@
+"""Which training images a network learns from, and which choose: a value that a run stores and others read."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from imagelab.data.dataset import SplitT
+from imagelab.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Fixes the split of a data set's training images in two, to the image.
+
+    Attributes:
+        split_seed: fixes which images are kept for validation.
+        validation_fraction: their share, stratified by class.
+        limit: only the first n training images are used.
+        fold, folds: of a cross-validation, the number of the fold (from 0) and how many there are. The images that
+            the split without folds would keep for validation are in no fold, neither to learn from nor to choose by.
+    """
+
+    split_seed: int
+    validation_fraction: float
+    limit: int | None = None
+    fold: int | None = None
+    folds: int | None = None
+
+    def indices(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the images to learn from and of those to choose by, each ascending, int64.
+
+        Where a class has too few images to keep its share, the split is random instead.
+
+        Args:
+            labels: those of all training images, int64 (n,).
+
+        Raises:
+            SettingsError: a part would be empty.
+        """
+        train, held_out = self.without_folds(labels)
+        if self.fold is None or self.folds is None:
+            return train, held_out
+        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.split_seed)
+        try:
+            learn, choose = list(folds.split(train, labels[train]))[self.fold]
+        except ValueError as error:
+            raise SettingsError(f"{len(train)} images cannot be split in {self.folds} folds ({error})") from error
+        return train[learn], train[choose]
+
+    def without_folds(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `indices`, of the same split without folds."""
+        chosen = np.arange(len(labels))[: self.limit]
+        count = round(self.validation_fraction * len(chosen))
+        if not 0 < count < len(chosen):
+            raise SettingsError(
+                f"validation_fraction={self.validation_fraction} of {len(chosen)} images leaves {count} to validate on"
+            )
+        _, counts = np.unique(labels[chosen], return_counts=True)
+        keeps_shares = counts.min() >= 2 and len(counts) <= min(count, len(chosen) - count)
+        stratify = labels[chosen] if keeps_shares else None
+        train, val = train_test_split(chosen, test_size=count, random_state=self.split_seed, stratify=stratify)
+        return np.sort(train), np.sort(val)
+
+    def split(self, images: SplitT) -> tuple[SplitT, SplitT]:
+        """The training images, or their features, in two: (train split, validation split)."""
+        train, val = self.indices(images.labels)
+        return images.take(train), images.take(val)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` has written.
+
+        Raises:
+            ValueError, TypeError: it is something else.
+        """
+        return cls(**json.loads(text))

@@ -1,0 +1,1 @@
+"""What a network looked at: network and images in, maps out."""

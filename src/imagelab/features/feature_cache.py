@@ -1,0 +1,157 @@
+"""The feature cache on disk, which many processes fill and read at once.
+
+    features/<key>/description.json    what the key stands for: everything that the features depend on
+    features/<key>/00012.npy           features of the images 12 * SHARD and on, see shards.py
+    features/<key>/seconds.json        how long each shard took
+    features/.<key>.lock               held by the process that fills the folder; others wait, then find it full
+
+One process after another goes on where the last one stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagelab.atomic_files import write_durably
+from imagelab.data.cache import filling
+from imagelab.features.quota import check_capacity, feature_cache_folder, reporting_write_errors
+from imagelab.features.shards import ShardFormat, Shards, open_shard, save_shard
+from imagelab.progress import images_progress
+
+FORMAT = 1  # to be raised when shards are made in another way
+
+
+@dataclass
+class FeatureSeconds:
+    """Seconds that computing features took, and seconds that finding them in the cache has saved."""
+
+    computing: float = 0.0
+    saved: float = 0.0
+
+
+@dataclass
+class FeatureSet:
+    """One view of the images of a split: what its features depend on, how they are computed, and those there are.
+
+    Attributes:
+        description: everything that the features depend on, as plain values.
+        shard_format: the features' length and number format; a shard of another one is computed again.
+        sizes: the number of images of each shard that is wanted.
+        compute: gives the features of shard `number`, (sizes[number], length).
+        shards: those that are open, memory-mapped, by number.
+    """
+
+    description: Mapping[str, Any]
+    shard_format: ShardFormat
+    sizes: Sequence[int]
+    compute: Callable[[int], np.ndarray]
+    shards: Shards = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return feature_cache_folder() / key_of(self.description)
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in range(len(self.sizes)) if number not in self.shards]
+
+    @property
+    def images_missing(self) -> int:
+        return sum(self.sizes[number] for number in self.missing)
+
+    @property
+    def bytes_missing(self) -> int:
+        return self.images_missing * self.shard_format.length * self.shard_format.dtype.itemsize
+
+    def open_finished(self) -> float:
+        """Open those of the missing shards that are on disk, undamaged; return the seconds that they once took."""
+        opened: Shards = {}
+        for number in self.missing:
+            shard = open_shard(self.folder, number, self.sizes[number], self.shard_format)
+            if shard is not None:
+                opened[number] = shard
+        self.shards |= opened
+        return sum(took for number, took in read_seconds(self.folder).items() if number in opened)
+
+
+def load_or_compute(sets: Sequence[FeatureSet], feature_cache_limit: float, seconds: FeatureSeconds) -> list[Shards]:
+    """The shards of each set, from the cache as far as it has them.
+
+    Args:
+        feature_cache_limit: GiB that the whole cache may take; checked for all sets before anything is computed.
+        seconds: is added to.
+
+    Raises:
+        DataError: the cache would grow over its limit, or the disk is full; what was finished is kept.
+    """
+    for one in sets:
+        seconds.saved += one.open_finished()
+    if images := sum(one.images_missing for one in sets):
+        check_capacity(sum(one.bytes_missing for one in sets), feature_cache_limit)
+        with images_progress(images, "features") as advance:
+            for one in sets:
+                complete(one, feature_cache_limit, seconds, advance)
+    return [one.shards for one in sets]
+
+
+def complete(
+    one: FeatureSet, feature_cache_limit: float, seconds: FeatureSeconds, advance: Callable[[int], None]
+) -> None:
+    """Compute what is missing of a set, unless another process does while this one waits."""
+    if not one.missing:
+        return
+    missing = one.images_missing
+    with locked_for_writing(one.folder, one.description):
+        seconds.saved += one.open_finished()
+        advance(missing - one.images_missing)
+        if one.missing:
+            check_capacity(one.bytes_missing, feature_cache_limit)  # other features may have been added meanwhile
+            compute_missing(one, seconds, advance)
+            one.open_finished()
+
+
+@contextmanager
+def locked_for_writing(folder: Path, description: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the folder's lock, with its description in place and without what a killed process has left half-done."""
+    with ExitStack() as stack:
+        with reporting_write_errors():
+            stack.enter_context(filling(folder))
+            folder.mkdir(exist_ok=True)
+            for part in folder.glob("part-*"):
+                part.unlink()
+            write_durably(folder / "description.json", json.dumps(description, indent=2))
+        yield
+
+
+def compute_missing(one: FeatureSet, seconds: FeatureSeconds, advance: Callable[[int], None]) -> None:
+    """Compute the missing shards, one after the other, each kept as soon as it is there."""
+    took = read_seconds(one.folder)
+    for number in one.missing:
+        started = time.perf_counter()
+        shard = one.compute(number)
+        took[number] = time.perf_counter() - started
+        seconds.computing += took[number]
+        with reporting_write_errors():
+            save_shard(one.folder, number, shard)
+            write_durably(one.folder / "seconds.json", json.dumps(took))
+        advance(len(shard))
+
+
+def read_seconds(folder: Path) -> dict[int, float]:
+    """What each shard took, as far as that is known; a damaged note of it must not stop a run."""
+    try:
+        return {int(number): float(took) for number, took in json.loads((folder / "seconds.json").read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def key_of(description: Mapping[str, Any]) -> str:
+    text = json.dumps({**description, "format": FORMAT}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,218 @@
+"""The settings of every command that trains: one field is one --flag, one -P of `mlflow run` and one MLflow parameter.
+
+Kept light (no TensorFlow, no MLflow): `--help` and a wrong value answer at once.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from imagelab.data import DATASETS
+from imagelab.errors import SettingsError
+from imagelab.mlflow_command import from_folder_typed_in
+from imagelab.models import BACKBONES, MODELS, stages_of
+from imagelab.recipes import recommended
+from imagelab.settings.command_line import did_you_mean, validate
+from imagelab.settings.kinds import Kind, names_of_kind
+
+
+def one_of(table: Sequence[str]) -> AfterValidator:
+    """A validator for the names of a table; its error lists them and names the nearest."""
+
+    def check(name: str) -> str:
+        if name in table:
+            return name
+        raise ValueError(f"must be one of {', '.join(table)}{did_you_mean(name, table)}")
+
+    return AfterValidator(check)
+
+
+def run_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ValueError("must be an MLflow run id, 32 hexadecimal digits")
+    return text
+
+
+def readable_folder(path: Path) -> Path:
+    if path == Path() or not (found := from_folder_typed_in(path)).is_dir():
+        raise ValueError("must be an existing folder")
+    return found
+
+
+def known_weights(text: str) -> str:
+    if text in ("imagenet", "none"):
+        return text
+    if not text.endswith((".weights.h5", ".keras", ".h5")):
+        raise ValueError("must be imagenet, none, or the path of a .weights.h5 or .keras file")
+    if not (found := from_folder_typed_in(Path(text))).is_file():
+        raise ValueError(f"there is no such file (looked for: {found.absolute()})")
+    return text if found == Path(text).expanduser() else str(found)
+
+
+RunId = Annotated[str, AfterValidator(run_id)]
+DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
+ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
+Folder = Annotated[Path, AfterValidator(readable_folder)]
+WeightsName = Annotated[str, AfterValidator(known_weights)]
+
+
+class ExperimentSettings(BaseModel):
+    """What decides a training. A setting that is None takes the recipe's value; see `with_recipe`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    dataset: Annotated[DataSetName, Kind.SPLIT] = Field("fashion_mnist", description="data set to learn")
+    model: ModelName = Field("basic_cnn", description="architecture to train")
+    recipe: Annotated[Literal["quick", "standard", "best"], Kind.RECIPE] = Field(
+        "standard", description="recommended settings that fill in what is not given: a first look, the usual, the best"
+    )
+    epochs: int | None = Field(None, ge=1, le=10_000, description="most passes over the training split")
+    batch_size: int | None = Field(None, ge=1, le=65_536, description="images a step")
+    learning_rate: float | None = Field(None, gt=0, le=10, description="step size of Adam (its peak, under a schedule)")
+    learning_rate_schedule: Literal["constant", "cosine"] | None = Field(
+        None, description="how it changes: not at all, or down to 0 along a cosine over all epochs"
+    )
+    dropout_rate: float | None = Field(
+        None, ge=0, lt=1, description="replaces the rate of every dropout layer; not given: the network's own rates"
+    )
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="share of the target spread over all classes")
+    augmentation: Literal["none", "shift", "flip", "flip_shift"] | None = Field(
+        None, description="random changes of training images: mirrored, moved by up to a tenth, both or neither"
+    )
+    weights: Annotated[WeightsName | None, Kind.BACKBONE] = Field(
+        None,
+        description="a backbone's weights: Keras's, none to train all of it from scratch, or a file of them",
+        examples=["imagenet", "none", "the path of a .weights.h5 or .keras file"],
+    )
+    image_size: Annotated[int | None, Kind.BACKBONE] = Field(
+        None, ge=32, le=1024, description="side in pixels of what a backbone sees"
+    )
+    pooled_stages: Annotated[int | None, Kind.BACKBONE] = Field(
+        None, ge=1, le=3, description="last stages of a backbone whose averages over the picture are its features"
+    )
+    head: Annotated[Literal["linear", "wide", "mlp"] | None, Kind.BACKBONE] = Field(
+        None, description="what stands on a backbone: one dense layer, Dense 1024 before it, or Dense 512 and 256"
+    )
+    augmented_views: Annotated[int | None, Kind.BACKBONE] = Field(
+        None, ge=0, le=7, description="augmented copies of each image that a head learns from besides the plain one"
+    )
+    fine_tune_epochs: Annotated[int | None, Kind.BACKBONE] = Field(
+        None, ge=0, le=10_000, description="most epochs of fine-tuning, after the head was trained on a frozen backbone"
+    )
+    fine_tune_at: Annotated[str | None, Kind.BACKBONE] = Field(
+        None, description="first layer of the backbone to fine-tune: its name, its number, or a share of all (0.7)"
+    )
+    fine_tune_learning_rate: Annotated[float | None, Kind.BACKBONE] = Field(
+        None, gt=0, le=10, description="step size of Adam in fine-tuning"
+    )
+    feature_cache_limit: Annotated[float, Kind.OPERATIONAL] = Field(
+        20, gt=0, description="GiB that features kept on disk may take, of all runs"
+    )
+    seed: Annotated[int, Kind.CHANCE] = Field(
+        0, ge=0, lt=2**31, description="fixes weights, shuffling, augmentation and dropout"
+    )
+    split_seed: Annotated[int, Kind.SPLIT] = Field(
+        0, ge=0, lt=2**31, description="fixes which training images are kept for validation"
+    )
+    validation_fraction: Annotated[float, Kind.SPLIT] = Field(
+        0.1, gt=0, lt=1, description="share of the training images, stratified, that chooses the best epoch"
+    )
+    early_stopping_patience: int = Field(
+        5, ge=0, le=10_000, description="epochs without a better val_loss before stopping; 0: never stop early"
+    )
+    mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="number format of the layers; auto: bfloat16 where the processor or GPU has it, else float32",
+    )
+    limit: Annotated[int | None, Kind.SPLIT] = Field(
+        None, ge=20, description="train on the first n images only, for a quick look"
+    )
+    data_dir: Annotated[Folder | None, Kind.OPERATIONAL] = Field(
+        None, description="folder to look for the data set's files in, before Keras's cache"
+    )
+    note: Annotated[str, Kind.OPERATIONAL] = Field(
+        "", max_length=5000, description="free text, shown as the run's description"
+    )
+    upload_patience: Annotated[float, Kind.OPERATIONAL] = Field(
+        300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
+    )
+
+    @field_validator("*")
+    @classmethod
+    def concerns_the_network(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what the network does not know, so that nobody believes that it had an effect."""
+        if value is None or info.field_name not in names_of_kind(cls, Kind.BACKBONE):
+            return value
+        model, weights = info.data.get("model"), info.data.get("weights")
+        if model not in (None, *BACKBONES):
+            raise ValueError(f"model={model} has no such setting; the backbones have: {', '.join(BACKBONES)}")
+        if value and weights == "none" and info.field_name in ("augmented_views", "fine_tune_epochs"):
+            raise ValueError("weights=none trains the whole network at once, with nothing frozen")
+        return value
+
+    @field_validator("pooled_stages")
+    @classmethod
+    def has_so_many_stages(cls, pooled_stages: int | None, info: ValidationInfo) -> int | None:
+        model = info.data.get("model")
+        if pooled_stages is not None and model in BACKBONES and pooled_stages > (most := stages_of(model)):
+            raise ValueError(f"model={model} has {most} to choose from")
+        return pooled_stages
+
+    @field_validator("limit")
+    @classmethod
+    def leaves_images_to_validate_on(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        fraction = info.data.get("validation_fraction")
+        if limit is not None and fraction is not None and not 0 < round(limit * fraction) < limit:
+            raise ValueError(f"with validation_fraction={fraction:g} no images are left to train or to validate on")
+        return limit
+
+    def with_recipe(self) -> Self:
+        """These settings, with what was not given taken from the recipe for this data set and model.
+
+        Raises:
+            SettingsError: what was given does not go with the recipe, or has no effect.
+        """
+        recipe = recommended(self.dataset, self.model, self.recipe)
+        missing = {name: value for name, value in recipe.items() if getattr(self, name) is None}
+        complete = validate(type(self), {**self.model_dump(exclude_unset=True), **missing})
+        if complete.weights not in (None, "none") and not complete.fine_tune_epochs:
+            self.refuse_what_has_no_effect()
+        return complete
+
+    def refuse_what_has_no_effect(self) -> None:
+        """Of a backbone that stays frozen: nobody shall believe that it was fine-tuned, or saw augmented images."""
+        for name in ("fine_tune_at", "fine_tune_learning_rate"):
+            if (value := getattr(self, name)) is not None:
+                raise SettingsError(f"{name}={value}: has no effect without fine_tune_epochs; give that too")
+        if self.augmentation not in (None, "none"):
+            raise SettingsError(
+                f"augmentation={self.augmentation}: has no effect on a frozen backbone, whose head learns from "
+                "features; give augmented_views, or fine_tune_epochs"
+            )
+
+    def given(self) -> dict[str, Any]:
+        """What the user has set to something else than its default, as plain values.
+
+        A value equal to the default cannot be told from none: `mlflow run` passes the defaults of MLproject too.
+        """
+        values = self.model_dump(mode="json", exclude_unset=True)
+        return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
+
+    def as_tag(self) -> str:
+        """What decides the training, as one line of JSON: runs are compared by it, without downloading anything."""
+        hidden = {"resume", "seed" if getattr(self, "seeds", None) else "seeds"}  # those of one training and of several
+        return self.model_dump_json(exclude=set(names_of_kind(type(self), Kind.OPERATIONAL)) | hidden)
+
+    def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """The settings that a function or class takes under the same name; to it, `dataset` is the data itself."""
+        wanted = set(inspect.signature(function).parameters) - {"dataset"}
+        return {name: getattr(self, name) for name in type(self).model_fields if name in wanted}
+
+
+def of_record(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run has recorded; in runs without `split_seed`, `seed` fixed the split, too."""
+    return {"split_seed": values.get("seed", 0), **values}

@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM, and the end of the `mlflow run` above, as one exception: `Interrupted`."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from imagelab.errors import Interrupted
+
+INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
+SAME_INTERRUPTION = 2.0  # seconds: `mlflow run` answers Ctrl-C by a SIGTERM of its own
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible() -> "Iterator[Interruption]":
+    """Let Ctrl-C and SIGTERM raise `Interrupted`; what follows within two seconds counts as the same one."""
+    interruption = Interruption(hook := sys.unraisablehook)
+    handlers = {number: signal.signal(number, interruption.on_signal) for number in SIGNALS}
+    sys.unraisablehook = interruption.on_unraisable
+    try:
+        yield interruption
+    finally:
+        interruption.over = True
+        sys.unraisablehook = hook
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class Interruption:
+    """Raises signals as `Interrupted`.
+
+    Attributes:
+        last: when the newest one was raised (monotonic clock).
+        hook: Python's own handler of errors that could not be raised.
+        over: whether nothing is left to interrupt.
+    """
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self.hook = hook
+        self.last, self.over = -SAME_INTERRUPTION, False
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        if time.monotonic() - self.last >= SAME_INTERRUPTION:
+            self.last = time.monotonic()
+            raise Interrupted(signal.Signals(number).name)
+
+    def terminate(self) -> None:
+        """Send this process a SIGTERM, unless it was interrupted already."""
+        if self.last < 0 and not self.over:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_unraisable(self, unraisable: Any) -> None:
+        """Interrupt again, a moment later, where Python could not raise it: in a `__del__` or a weakref's callback."""
+        if not isinstance(unraisable.exc_value, Interrupted):
+            self.hook(unraisable)
+            return
+        self.last = -SAME_INTERRUPTION
+        again = threading.Timer(0.05, self.repeat, [signal.Signals[str(unraisable.exc_value)]])
+        again.daemon = True
+        again.start()
+
+    def repeat(self, number: int) -> None:
+        if not self.over:
+            os.kill(os.getpid(), number)

@@ -1,0 +1,56 @@
+"""What a training is to do, as one value."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """All that decides what a training makes of a data set and its split, each under the name of its setting.
+
+    The settings are described in `settings/experiment.py`; from `weights` on they are those of networks with a
+    backbone, and None in others. `dtype_policy` is Keras's, see `choose_dtype_policy`.
+    """
+
+    model: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    learning_rate_schedule: str
+    label_smoothing: float
+    augmentation: str
+    early_stopping_patience: int
+    seed: int
+    dtype_policy: str
+    dropout_rate: float | None = None
+
+    weights: str | None = None
+    image_size: int | None = None
+    pooled_stages: int | None = None
+    head: str | None = None
+    augmented_views: int | None = None
+    fine_tune_epochs: int | None = None
+    fine_tune_at: str | None = None
+    fine_tune_learning_rate: float | None = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a head is trained on the features of a pretrained backbone first."""
+        return self.weights not in (None, "none")
+
+    @property
+    def features_key(self) -> tuple[Any, ...]:
+        """What the features of a frozen backbone depend on besides the images."""
+        of_network = (self.model, self.weights, self.image_size, self.pooled_stages)
+        return *of_network, self.augmented_views, self.dtype_policy
+
+    def of_fine_tuning(self) -> "FitPlan":
+        """The plan of the second phase, in which the last layers of the backbone are trained, too."""
+        epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
+        return replace(self, epochs=epochs, learning_rate=learning_rate)
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """What `models.build_model` wants to know besides the model and the shapes."""
+        names = ("dropout_rate", "image_size", "weights", "head", "pooled_stages")
+        return {name: getattr(self, name) for name in names}

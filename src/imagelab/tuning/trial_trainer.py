@@ -1,0 +1,47 @@
+"""The training of one trial; data, and the features of frozen backbones, are shared by all trials of a process."""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from imagelab.data import load_dataset
+from imagelab.data.split import SplitSpec
+from imagelab.settings import ExperimentSettings
+from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter, RowsOnly, choose_dtype_policy
+from imagelab.training.checkpoints import Row
+
+
+class TrialTrainer:
+    """Trains networks that differ in what is searched, one after the other."""
+
+    def __init__(self, base: ExperimentSettings) -> None:
+        """Load the data.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        dataset = load_dataset(base.dataset, **base.arguments_of(load_dataset))
+        self.fitter = Fitter(dataset, SplitSpec(**base.arguments_of(SplitSpec)), base.feature_cache_limit)
+        gc.freeze()  # all that is imported by now: Keras collects garbage before each trial, and would search that, too
+
+    def train(self, settings: ExperimentSettings, folder: Path, on_epoch: Callable[[Row], None]) -> dict[str, float]:
+        """Train, and return every figure that may be an objective, of the epoch with the lowest val_loss.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+            SettingsError, WeightsError, DataError: nothing can be trained so.
+        """
+        keras.backend.clear_session()
+        checkpoints = Checkpoints(folder) if settings.fine_tune_epochs else RowsOnly()
+        policy = choose_dtype_policy(settings.mixed_precision)
+        plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
+        parameter_count = self.fitter.fit(plan, checkpoints, FitEvents(on_epoch=on_epoch))
+        best = checkpoints.best_row
+        return {
+            **{name: value for name, value in best.items() if name.startswith("val_")},
+            "best_epoch": best["epoch"],
+            "parameter_count": parameter_count,
+            "training_seconds": sum(row["epoch_seconds"] for row in checkpoints.rows),
+        }

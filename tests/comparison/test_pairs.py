@@ -1,0 +1,106 @@
+"""Luck and more than luck, told apart, and said in words that the tests bear."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imagelab.comparison.findings import find, price
+from imagelab.comparison.pairs import compare_pairs
+from imagelab.comparison.results import Results
+from imagelab.comparison.training import Configuration, Training
+from imagelab.settings import TrainSettings
+
+
+def configuration(accuracies: dict[int, float], **settings: Any) -> Configuration:
+    """With a test accuracy for each seed."""
+    trainings = []
+    for seed, accuracy in accuracies.items():
+        given = TrainSettings(**{"dataset": "digits", "seed": seed, **settings}).with_recipe()
+        metrics = {"test_accuracy": accuracy, "best_val_accuracy": accuracy, "parameter_count": 1000 * accuracy}
+        run_id = f"{given.model}-{settings.get('learning_rate', '')}-{seed}"
+        trainings.append(Training(run_id, "", given.model_dump(mode="json"), "d", metrics, 0))
+    return Configuration(tuple(trainings), trainings[0].run_id.rsplit("-", 1)[0].rstrip("-"))
+
+
+def answers(right: np.ndarray) -> pd.DataFrame:
+    labels = np.arange(len(right)) % 10
+    predicted = np.where(right, labels, (labels + 1) % 10)
+    frame = {"label": labels, "class": labels.astype(str), "predicted": predicted, "correct": right}
+    return pd.DataFrame({**frame, "predicted_class": predicted.astype(str), "probability": 0.5})
+
+
+def first_wrong(of: int, wrong: int, at: int = 0) -> pd.DataFrame:
+    places = np.arange(of)
+    return answers((places < at) | (places >= at + wrong))
+
+
+def test_one_seed_each_says_something_of_two_networks_only() -> None:
+    ann, cnn = configuration({0: 0.8}, model="basic_ann"), configuration({0: 0.9}, model="basic_cnn")
+    results = Results({"basic_ann--0": first_wrong(100, 20), "basic_cnn--0": first_wrong(100, 10)})
+    [pair] = compare_pairs([ann, cnn], results)
+    assert pair.verdict == "of these two networks only"
+    assert str(pair) == (
+        "the network of basic_cnn (seed 0) is better than that of basic_ann (seed 0) by 10.0 points on the same 100 "
+        "images, p = 0.002 (McNemar); of one seed each: about these two networks only"
+    )
+    results = Results({"basic_ann--0": first_wrong(100, 5), "basic_cnn--0": first_wrong(100, 4, at=50)})
+    [pair] = compare_pairs([ann, cnn], results)
+    assert pair.verdict == "not shown"
+    assert "by 1.0 points on the same 100 images, which can be luck: p = 1 (McNemar)" in str(pair)
+
+
+def test_what_differs_by_the_seed_alone_is_luck_whatever_the_images_say() -> None:
+    one, other = configuration({0: 0.9}, model="basic_ann"), configuration({1: 0.8}, model="basic_ann")
+    results = Results({"basic_ann--0": first_wrong(100, 10), "basic_ann--1": first_wrong(100, 20)})
+    [pair] = compare_pairs([one, other], results)
+    assert pair.verdict == "no: the seed's doing"
+    assert str(pair).endswith("p = 0.002 (McNemar); their settings are equal, so it is the luck of the seed")
+
+
+def test_seeds_decide_where_there_are_some() -> None:
+    cnn = configuration({0: 0.91, 1: 0.92, 2: 0.93}, model="basic_cnn")
+    ann = configuration({0: 0.81, 1: 0.83, 2: 0.82}, model="basic_ann")
+    near = configuration({0: 0.90, 1: 0.94, 2: 0.91}, model="basic_cnn", learning_rate=0.5)
+    pairs = compare_pairs([cnn, ann, near], Results())
+    words = {(pair.first.label, pair.second.label): str(pair) for pair in pairs}
+    assert words["basic_cnn", "basic_ann"] == (
+        "basic_cnn is better than basic_ann by 10.0 points over 3 seeds, p = 0.01 after correction for 3 pairs "
+        "(paired t-test)"
+    )
+    assert "which can be luck" in words["basic_cnn", "basic_cnn-0.5"]
+    assert sorted(pair.verdict for pair in pairs) == ["not shown", "yes, over seeds", "yes, over seeds"]
+
+
+def test_what_no_test_was_made_of_is_not_claimed() -> None:
+    ann, cnn = configuration({0: 0.2}, model="basic_ann"), configuration({1: 0.9}, model="basic_cnn")
+    [pair] = compare_pairs([ann, cnn], Results())
+    assert str(pair).endswith("not tested, for lack of answers to the same images")
+    assert pair.verdict == "not tested"
+
+
+def test_findings_are_computed_and_say_their_test() -> None:
+    basic, deeper = configuration({0: 0.8}, model="basic_cnn"), configuration({0: 0.9}, model="deeper_cnn")
+    hard = answers(np.arange(1000) % 10 != 3)  # all of class 3 wrong, which nothing else is
+    results = Results({"basic_cnn--0": first_wrong(1000, 500), "deeper_cnn--0": hard})
+    found = find([deeper, basic], compare_pairs([basic, deeper], results), results, {})
+    text = "\n".join(map(str, found))
+    assert "deeper against basic: the network of deeper_cnn (seed 0) is better than that of basic_cnn" in text
+    assert "deeper_cnn has 1.1 times the parameters (900 to 800)" in text
+    assert "hardest class for deeper_cnn, seed 0: 3 (0.0 % of 100 images right)" in text
+    assert "is the easiest is not shown" in text
+    assert "3 taken for 4 (100 of 100 images)" in text
+    assert "CNN against ANN" not in text
+    assert {each.figure for each in found} == {"pairs", "cost", "accuracy-by-class"}
+
+
+def test_a_price_that_is_not_known_is_not_said() -> None:
+    one = configuration({0: 0.8})
+    assert price(one, one) == "basic_cnn has 1 times the parameters (800 to 800)"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_different_data_sets_are_no_pair(seeds: int) -> None:
+    each = dict.fromkeys(range(seeds), 0.5)
+    assert compare_pairs([configuration(each), configuration(each, dataset="cifar100")], Results()) == []

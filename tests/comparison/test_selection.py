@@ -1,0 +1,153 @@
+"""Which runs are compared: what filters find, what is left out and why, which configurations are the best."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagelab.comparison.selection import Selection, select
+from imagelab.comparison.table import frame_of, labelled
+from imagelab.errors import SettingsError
+from imagelab.settings import CompareSettings, configuration_key, parse, validate
+from imagelab.tracking import use_tracking_store
+from tests.comparison.made_runs import make_run
+from tests.conftest import Project
+
+
+@pytest.fixture
+def client(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
+    return use_tracking_store()
+
+
+@pytest.fixture
+def make(client: Any, tmp_path: Path) -> Any:
+    return partial(make_run, client, tmp_path, answers=False)
+
+
+def selected(client: Any, **settings: Any) -> Selection:
+    return select(client, validate(CompareSettings, settings))
+
+
+def ids(selection: Selection) -> list[set[str]]:
+    return [{training.run_id for training in each.trainings} for each in selection.configurations]
+
+
+def test_the_best_configuration_of_each_model_is_chosen_by_validation_with_all_its_seeds(
+    client: Any, make: Any
+) -> None:
+    good = {make(0.5, {"seed": seed}, val_accuracy=0.8 + seed / 100) for seed in range(3)}
+    make(0.9, {"learning_rate": 0.01}, val_accuracy=0.7)  # better on the test images, which choose nothing
+    other = make(0.6, {"model": "basic_cnn"})
+    found = selected(client)
+    assert ids(found) == [good, {other}]
+    assert (found.not_shown, found.left_out, found.runs) == (1, [], 4)
+    assert len(selected(client, best=2).configurations) == 3
+    assert len(selected(client, all=True).configurations) == 3
+
+
+def test_what_cannot_be_compared_is_left_out_by_name_with_the_reason(client: Any, make: Any) -> None:
+    good, cnn = make(0.9), make(0.8, {"model": "basic_cnn"})
+    reasons = {
+        make(0.9, {"seed": 1}, status="KILLED"): "is KILLED, not FINISHED",
+        make(0.9, {"seed": 2}, metrics={"test_accuracy": None}): "has no test_accuracy",
+        make(0.9, {"seed": 3}, tags={"dataset_digest": "f" * 64}): "its data set digits is another one",
+        make(0.9, {"seed": 4}, tags={"role": None, "settings": None}): "has no tag settings",
+        make(0.9, {"seed": 5}, tags={"settings": "{"}): "cannot be read",
+        make(0.99, {"limit": 100}): "was trained on 100 images only",
+        good: "has the same settings and seed and is newer",
+    }
+    again = make(0.85)
+    make(0.9, tags={"role": "trial"})  # no training of its own: not even left out
+    make(0.9, tags={"role": None, "settings": None, "trial_number": "3"})
+    found = selected(client)
+    assert sorted(map(sorted, ids(found))) == sorted([[again], [cnn]])
+    assert {each.run_id for each in found.left_out} == set(reasons)
+    for each in found.left_out:
+        assert reasons[each.run_id] in str(each)
+
+
+def test_filters(client: Any, make: Any) -> None:
+    parent = "a" * 32
+    below = make(0.9, tags={"mlflow.parentRunId": parent})
+    of_study = make(0.8, {"model": "basic_cnn"}, tags={"study": "it's"})
+    tagged = make(0.7, {"model": "deeper_cnn"}, tags={"team": "a=b"})
+    assert ids(selected(client, parent=parent)) == [{below}]
+    assert ids(selected(client, study="it's")) == [{of_study}]
+    assert ids(selected(client, tag="team=a=b")) == [{tagged}]
+    assert ids(selected(client, model="basic_cnn,deeper_cnn")) == [{of_study}, {tagged}]
+    assert ids(selected(client, experiment="Default", dataset="digits,cifar100", model="basic_ann")) == [{below}]
+    named = selected(client, runs=f"{below},{of_study}", model="basic_ann")
+    assert ids(named) == [{below}]
+    assert [str(each.reason) for each in named.left_out] == ["is one with model=basic_cnn"]
+    for wrong, says in (
+        ({"experiment": "none"}, "it has: Default"),
+        ({"runs": "b" * 32}, "no such run"),
+        ({"model": "vgg16"}, "nothing to compare"),
+        ({"runs": of_study, "model": "vgg16"}, "nothing to compare: run .* is one with model=basic_cnn"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            selected(client, **wrong)
+
+
+def test_runs_that_differ_by_the_seed_alone_are_compared_with_each_other(client: Any, make: Any) -> None:
+    runs = [make(0.9, {"seed": seed}) for seed in (3, 4)]
+    found = labelled(selected(client, runs=",".join(runs)).configurations)
+    assert {each.label for each in found} == {"basic_ann, seed 3", "basic_ann, seed 4"}
+
+
+def test_only_settings_that_differ_are_shown(client: Any, make: Any) -> None:
+    make(0.9, {"learning_rate": 1e-3, "epochs": 7})
+    make(0.8, {"learning_rate": 0.01, "epochs": 7})
+    found = labelled(selected(client, all=True).configurations)
+    assert [each.label for each in found] == ["basic_ann, learning_rate 0.001", "basic_ann, learning_rate 0.01"]
+    table = frame_of(found, {})
+    assert "epochs" not in table
+    assert list(table["learning_rate"]) == [0.001, 0.01]
+
+
+def test_settings_that_differ_late_have_different_labels(client: Any, make: Any) -> None:
+    rates = (0.0012345678, 0.0012345679)
+    for rate in rates:
+        make(0.9, {"learning_rate": rate})
+    found = labelled(selected(client, all=True).configurations)
+    assert {each.label for each in found} == {f"basic_ann, learning_rate {rate}" for rate in rates}
+
+
+def test_weights_of_one_file_name_in_two_folders_have_different_labels(client: Any, make: Any, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "w.weights.h5" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+    runs = [make(0.9, {"model": "resnet50", "weights": str(file)}) for file in files]
+    found = labelled(selected(client, all=True).configurations)
+    assert {each.label for each in found} == {f"resnet50, weights w.weights.h5, run {run[:8]}" for run in runs}
+
+
+def test_a_configuration_is_everything_but_the_seed() -> None:
+    one = {"model": "basic_ann", "seed": 1, "learning_rate": 1e-3, "split_seed": 0}
+    assert configuration_key(one) == configuration_key({"seed": 2, "split_seed": 0, **one, "learning_rate": 0.001})
+    assert configuration_key(one) != configuration_key({**one, "split_seed": 1})
+    assert configuration_key(one) == configuration_key({**one, "limit": None})  # a setting that is younger than the run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "basic_an"], "model=basic_an: must be among basic_ann"),
+        (["--best", "0"], "best=0"),
+        (["--best", "2", "--all", "true"], "best=2 and all=true: give one of them"),
+        (["--runs", "abc"], "runs=abc: must be an MLflow run id"),
+        (["--tag", "team"], "tag=team: must be NAME=VALUE"),
+        (["--study", "\"'"], "both kinds of quotation marks"),
+        (["--output", "no/such/folder"], "must be a folder"),
+        (["--output", ""], "must be the path of a folder"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_helps(arguments: list[str], says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        parse(CompareSettings, "compare", arguments)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,26 @@
+"""Small trainings for tests: a plan, and the digits split in two."""
+
+from typing import Any
+
+from imagelab.data import load_dataset
+from imagelab.data.split import SplitSpec
+from imagelab.training import FitPlan
+
+DIGITS = load_dataset("digits")
+SPLITS = SplitSpec(split_seed=0, validation_fraction=0.1).split(DIGITS.train)
+USUAL = {
+    "model": "basic_ann",
+    "epochs": 4,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "learning_rate_schedule": "constant",
+    "label_smoothing": 0.0,
+    "augmentation": "none",
+    "early_stopping_patience": 5,
+    "seed": 0,
+    "dtype_policy": "float32",
+}
+
+
+def make_plan(**given: Any) -> FitPlan:
+    return FitPlan(**{**USUAL, **given})

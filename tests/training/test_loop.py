@@ -1,0 +1,165 @@
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from imagelab.data.dataset import Split
+from imagelab.errors import DivergedError, Interrupted
+from imagelab.models import build_model
+from imagelab.training import Checkpoints
+from imagelab.training.loop import predict, train
+from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, under_policy
+from tests.conftest import thorough
+from tests.training.plans import DIGITS, SPLITS, make_plan
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+def fit(
+    folder: Path, model: str = "basic_ann", policy: str = "float32", **settings: Any
+) -> tuple[Checkpoints, keras.Model]:
+    """Train a small network; settings not given are these."""
+    on_epoch = settings.pop("on_epoch", lambda row: None)
+    plan = make_plan(**{"seed": 1, "augmentation": "flip_shift", **settings})
+    keras.utils.set_random_seed(plan.seed)
+    with under_policy(policy):
+        network = build_model(model, DIGITS.image_shape, 10)
+    checkpoints = Checkpoints(folder)
+    train(network, SPLITS, checkpoints, plan, on_epoch=on_epoch)
+    return checkpoints, network
+
+
+def curves(checkpoints: Checkpoints) -> list[list[float]]:
+    return [[row[name] for name in CURVES] for row in checkpoints.rows]
+
+
+@pytest.mark.parametrize(
+    ("model", "policy"),
+    [
+        ("basic_cnn", "float32"),
+        ("basic_ann", "mixed_bfloat16"),
+        pytest.param("basic_ann", "float32", marks=thorough),
+        pytest.param("deeper_cnn", "float32", marks=thorough),
+        pytest.param("deeper_cnn", "mixed_bfloat16", marks=thorough),
+        pytest.param("basic_cnn", "mixed_bfloat16", marks=thorough),
+    ],
+)
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path, model: str, policy: str) -> None:
+    ends = []
+    for name in ("first", "second"):
+        checkpoints, network = fit(tmp_path / name, model, policy, epochs=2)
+        ends.append((curves(checkpoints), [weight.tobytes() for weight in network.get_weights()]))
+    assert ends[0] == ends[1]
+    other, _ = fit(tmp_path / "other", model, policy, epochs=2, seed=2)
+    assert curves(other) != ends[0][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "policy", "schedule"),
+    [
+        ("basic_ann", "mixed_float16", "cosine"),
+        ("deeper_cnn", "float32", "constant"),
+        pytest.param("basic_ann", "float32", "constant", marks=thorough),
+        pytest.param("basic_cnn", "mixed_bfloat16", "constant", marks=thorough),
+        pytest.param("deeper_cnn", "float32", "cosine", marks=thorough),
+        pytest.param("deeper_cnn", "mixed_bfloat16", "cosine", marks=thorough),
+    ],
+)
+def test_a_resumed_training_ends_as_an_uninterrupted_one(
+    tmp_path: Path, model: str, policy: str, schedule: str
+) -> None:
+    settings = {"learning_rate_schedule": schedule, "epochs": 4}
+    whole, _ = fit(tmp_path / "whole", model, policy, **settings)
+
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["epoch"] in (1, 3):
+            raise Interrupted
+
+    for epochs_done in (1, 3):
+        with pytest.raises(Interrupted):
+            fit(tmp_path / "parts", model, policy, on_epoch=interrupt, **settings)
+        assert len(Checkpoints(tmp_path / "parts").rows) == epochs_done
+    parts, _ = fit(tmp_path / "parts", model, policy, **settings)
+    assert curves(parts) == curves(whole)
+    weights = [keras.saving.load_model(c.best_path, compile=False).get_weights() for c in (whole, parts)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_early_stopping_counts_the_epochs_before_an_interruption(tmp_path: Path) -> None:
+    settings = {"epochs": 100, "early_stopping_patience": 3, "learning_rate": 0.05}
+    whole, _ = fit(tmp_path / "whole", **settings)
+    stopped_after = len(whole.rows)
+    assert stopped_after == whole.best_row["epoch"] + 3 < 100
+
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["epoch"] == stopped_after - 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "parts", on_epoch=interrupt, **settings)
+    parts, _ = fit(tmp_path / "parts", **settings)
+    assert curves(parts) == curves(whole)
+    again, _ = fit(tmp_path / "parts", **settings)  # nothing is left to do
+    assert curves(again) == curves(whole)
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    checkpoints, network = fit(tmp_path, epochs=6, learning_rate=0.05)
+    network.load_weights(checkpoints.best_path)
+    accuracy = (predict(network, SPLITS[1]).argmax(1) == SPLITS[1].labels).mean()
+    assert accuracy == pytest.approx(checkpoints.best_row["val_accuracy"])
+    assert checkpoints.best_row["val_loss"] == min(row["val_loss"] for row in checkpoints.rows)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"best.keras", "epoch-00006.keras", "progress.json"}
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    def burn(row: dict[str, Any]) -> None:
+        if row["epoch"] == 2:
+            network.layers[-2].kernel.assign(network.layers[-2].kernel * np.nan)
+
+    keras.utils.set_random_seed(0)
+    network = build_model("basic_ann", DIGITS.image_shape, 10)
+    with pytest.raises(DivergedError, match=r"NaN or infinite in epoch 3; try a learning_rate below 0\.01"):
+        train(network, SPLITS, Checkpoints(tmp_path), make_plan(epochs=9), on_epoch=burn)
+    assert len(Checkpoints(tmp_path).rows) == 2
+
+
+def test_rows_hold_every_curve(tmp_path: Path) -> None:
+    rows = fit(tmp_path, epochs=2, learning_rate_schedule="cosine")[0].rows
+    measured = {"epoch", "phase", "timestamp", "epoch_seconds", "images_per_second"}
+    assert set(rows[0]) == {*CURVES, *measured}
+    assert [(row["epoch"], row["phase"]) for row in rows] == [(1, "train"), (2, "train")]
+    assert rows[1]["learning_rate"] == pytest.approx(0, abs=1e-9)
+
+
+def test_more_than_ten_classes_bring_top_5(tmp_path: Path) -> None:
+    train_split, val_split = SPLITS
+    labels = np.arange(len(train_split)) % 12
+    network = build_model("basic_ann", DIGITS.image_shape, 12)
+    train(network, (Split(train_split.images, labels), val_split), Checkpoints(tmp_path), make_plan(epochs=1))
+    assert {"top_5_accuracy", "val_top_5_accuracy"} <= set(Checkpoints(tmp_path).rows[0])
+
+
+def test_a_checkpoint_cut_short_is_not_seen(tmp_path: Path) -> None:
+    """Whatever is written beside and not moved, as after kill -9 or with a full disk, counts for nothing."""
+    checkpoints, _ = fit(tmp_path, epochs=2)
+    (tmp_path / "part-epoch-00003.keras").write_bytes(b"half")
+    (tmp_path / "part-progress.json").write_text("[")
+    again, _ = fit(tmp_path, epochs=2)
+    assert again.rows == checkpoints.rows
+
+
+def test_bfloat16_is_chosen_only_where_it_is_native() -> None:
+    assert choose_dtype_policy("auto") == ("mixed_bfloat16" if has_native_bfloat16() else "float32")
+    assert choose_dtype_policy("float16") == "mixed_float16"
+
+
+def test_the_dtype_policy_is_left_as_it_was() -> None:
+    before = keras.config.dtype_policy().name
+    with under_policy("mixed_bfloat16"):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == before
