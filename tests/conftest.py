@@ -347,6 +347,7 @@ def browser(chromium: Any) -> Iterator[Any]:
     before = chromium.current_window_handle
     chromium.switch_to.new_window("tab")
     tab = chromium.current_window_handle
+    chromium.get_log("browser")  # one log for all tabs: what they left in it is taken out
     yield chromium
     chromium.close()
     chromium.switch_to.window(before)
