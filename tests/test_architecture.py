@@ -87,7 +87,7 @@ LONGER = {"served_model.py": 320}  # stored with each model, which needs nothing
 SLOW = {"tensorflow", "keras", "openvino", "mlflow", "sqlalchemy", "pandas", "scipy", "pyspark"}
 LATE_MODULES = {  # modules of ours that import one of them (commands.py imports by name)
     "comparison/compare.py": {  # pandas, plotly, data sets: where there is nothing to compare, that is said at once
-        *("imagelab.comparison.findings", "imagelab.comparison.pairs", "imagelab.comparison.plots"),
+        *("imagelab.comparison.findings", "imagelab.comparison.pairs", "imagelab.comparison.comparison"),
         *("imagelab.comparison.report", "imagelab.comparison.results", "imagelab.comparison.sections"),
     },
     "reproduction/time_needed.py": {"imagelab.training.precision"},  # TensorFlow; wrong settings are refused at once

@@ -1,13 +1,14 @@
 """A reproduction in this process: what is trained, what is said of the time, what stands beside the reference."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from imagelab.comparison.plots import Comparison
+from imagelab.comparison.comparison import Comparison
 from imagelab.comparison.results import Results
 from imagelab.comparison.selection import Selection
 from imagelab.comparison.training import Configuration, Training
@@ -16,6 +17,7 @@ from imagelab.errors import SettingsError
 from imagelab.recipes import STRENGTHS
 from imagelab.reference import GAPS, MODELS_OF, REFERENCE, stated_of
 from imagelab.reproduction import time_needed
+from imagelab.reproduction.beside import beside_of
 from imagelab.reproduction.report import reproduction_of, text_of, write_reference_files
 from imagelab.reproduction.reproduce import planned_trainings
 from imagelab.settings import ReproduceSettings, parse
@@ -93,6 +95,16 @@ def made_comparison() -> Comparison:
         training = Training(model, model, {"dataset": "fashion_mnist", "model": model}, "d", metrics, 0)
         configurations.append(Configuration((training,), model))
     return Comparison(Selection(configurations, []), configurations, Results(predictions), [], [])
+
+
+def test_every_seed_counts_in_their_order_whatever_the_page_has_room_for() -> None:
+    comparison = made_comparison()
+    [trained] = comparison.selection.configurations[0].trainings
+    seeds = [replace(trained, settings={**trained.settings, "seed": seed}) for seed in (2, 0, 1)]
+    each = [Configuration((training,), str(training.seed)) for training in seeds]
+    shown = replace(comparison, selection=Selection(each, []), compared=each[:1])
+    [row] = beside_of(ReproduceSettings(seeds="3", model="basic_cnn", dataset="fashion_mnist"), shown)
+    assert row.ours.seeds == [0, 1, 2]
 
 
 def test_each_figure_and_finding_of_the_reference_stands_beside_ours(tmp_path: Any) -> None:

@@ -84,7 +84,7 @@ class Story:
 
 
 class Clients:
-    """Threads that ask the same question again and again, each over a connection of its own."""
+    """Threads that ask the same question again and again, each over a connection of its own, with a breath between."""
 
     def __init__(self, address: str, picture: Path) -> None:
         self.address = address
@@ -105,7 +105,7 @@ class Clients:
 
     def ask(self) -> None:
         with requests.Session() as session:
-            while not self.ended.is_set():
+            while not self.ended.wait(0.2):
                 try:
                     response = session.post(f"{self.address}/invocations", json=self.question, timeout=LONGEST)
                     self.answers.append((response.status_code, response.headers.get("X-Model-Version")))

@@ -21,7 +21,7 @@ from imagelab.registry.creation import registered_models
 from imagelab.registry.overview import command_for, trained_models
 from imagelab.registry.report import history_lines
 from imagelab.settings import DoctorSettings
-from imagelab.tracking import unlocked_run_folders, use_tracking_store, without_password
+from imagelab.tracking import REPEAT, is_below_another, unlocked_run_folders, use_tracking_store, without_password
 
 PROBLEM = "PROBLEM: "
 EVENTS = 3  # of each registered model
@@ -136,8 +136,9 @@ def model_registry() -> Iterator[Finding]:
 
 def interrupted_runs() -> Iterator[Finding]:
     for folder in unlocked_run_folders():
-        command = command_line("train", resume=folder.name)
-        yield Finding("interrupted run", f"{command} (or delete {folder})", command)
+        below = is_below_another(use_tracking_store(), folder.name)
+        command = "" if below else command_line("train", resume=folder.name)
+        yield Finding("interrupted run", f"{command or f'{folder.name}: {REPEAT}'} (or delete {folder})", command)
 
 
 def trained() -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from imagelab.evaluation.temperature import fit_temperature, soften
 from imagelab.evaluation.test_time_augmentation import over_views
 from imagelab.evaluation_findings import Outcome, report_drift, report_findings, report_given
 from imagelab.evaluation_report import (
+    CONTEXTS,
     GIVEN,
     TEST,
     VALIDATION,
@@ -122,7 +123,7 @@ class Subject:
         """A part as `Run.log_inputs` takes it."""
         split = self.parts[part]
         if part != GIVEN:
-            return input_of(self.dataset, split, "validation" if part == VALIDATION else part)
+            return input_of(self.dataset, split, CONTEXTS[part])
         path, digest = self.given_path, sha256_of(split.images, split.labels)
         return described_input(path.name, digest, str(path), split)
 
@@ -134,7 +135,7 @@ class Subject:
 def evaluate_in(run: Run, subject: Subject) -> str:
     """What happens inside the run: ask, change the answers if that is wanted, report."""
     run.log_text("split.json", subject.split.to_json())
-    run.log_inputs({WORDS[part]: subject.input_of(part) for part in subject.parts}, subject.named.model_id)
+    run.log_inputs({CONTEXTS[part]: subject.input_of(part) for part in subject.parts}, subject.named.model_id)
     before, milliseconds = ask(subject, subject.model.compute)
     effects, temperature = changed(subject, before, milliseconds)
     final = {part: effect.after for part, effect in effects.items()} or before

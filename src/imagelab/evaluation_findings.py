@@ -1,5 +1,6 @@
 """What an evaluation has found out, in tables and in words: beside the training's figures, and of changed answers."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,8 @@ def trained_scores(run: Run, trained: Any, target: str) -> tuple[dict[str, float
     scores = {"accuracy": metrics["best_val_accuracy"]} if "best_val_accuracy" in metrics else {}
     losses = request(run.client.get_metric_history, trained.info.run_id, "val_loss")
     best = [point.value for point in losses if point.step == metrics.get("best_epoch")]
+    if json.loads(trained.data.tags.get("settings", "{}")).get("label_smoothing"):
+        best = []  # its val_loss is of smoothed labels
     return scores | ({"loss": best[0]} if best else {}), "the best epoch's validation"
 
 

@@ -18,6 +18,7 @@ from imagelab.tracking import Run
 GALLERY = 40
 TEST, VALIDATION, GIVEN = "test", "val", "images"  # what a network is evaluated on; metrics begin so
 WORDS = {TEST: "test split", VALIDATION: "validation split", GIVEN: "given images"}
+CONTEXTS = {TEST: "test", VALIDATION: "validation", GIVEN: "given images"}  # in which MLflow lists data sets of a run
 
 
 def input_of(dataset: Dataset, split: Split, context: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from imagelab.console import say
 from imagelab.data.dataset import Dataset, Split
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
-from imagelab.evaluation_report import TEST, VALIDATION, WORDS, input_of
+from imagelab.evaluation_report import CONTEXTS, TEST, VALIDATION, WORDS, input_of
 from imagelab.explanation.explain import Explainer
 from imagelab.explanation.gallery import Answers, ExplainedImage, classes_to_show, explain_images
 from imagelab.explanation_page import TEMPLATE, picture_rows, sections_of, table_of, words_of
@@ -112,9 +112,9 @@ def class_numbers(given: Sequence[str], class_names: Sequence[str], labels: np.n
 def explain_in(run: Run, subject: Subject) -> str:
     """What happens inside the run: look for right and wrong answers, explain them, draw."""
     run.log_text("split.json", subject.split.to_json())
-    context = "validation" if subject.part == VALIDATION else subject.part
+    context = CONTEXTS[subject.part]
     fields = input_of(subject.dataset, subject.images, context)
-    run.log_inputs({WORDS[subject.part]: fields}, subject.named.model_id)
+    run.log_inputs({context: fields}, subject.named.model_id)
     answers = stored_answers(run.client, subject) or computed_answers(subject)
     classes = list(subject.classes) or classes_to_show(answers)
     names = subject.dataset.class_names

@@ -9,13 +9,14 @@ from imagelab.comparison.report import Item, Section
 from imagelab.explanation.explain import GRAD_CAM, GRADIENT_TIMES_INPUT
 from imagelab.explanation.gallery import ExplainedImage
 from imagelab.explanation.pictures import data_url, enlarged, overlay
-from imagelab.figures.picture_rows import Caption, PictureRow
+from imagelab.figures.picture_rows import CaptionedPicture, PictureRow
 
 TEMPLATE = "explanation.html.j2"
 HOW = {
-    GRAD_CAM: "Red is where those features are strong that speak for the class, on the average over all places "
-    "(Grad-CAM). The map has only as many places as the network's last feature maps; what lies between is smoothed.",
-    GRADIENT_TIMES_INPUT: "Red are the pixels that speak for the class (gradient times input): this network has no "
+    GRAD_CAM: "Red marks places where features are strong that speak for the class (Grad-CAM: each feature counts as "
+    "much as its mean slope over all places). The map has only as many places as the network's last feature maps; what "
+    "lies between is smoothed.",
+    GRADIENT_TIMES_INPUT: "The red pixels speak for the class (gradient times input): this network has no "
     "feature maps of more than one pixel, which Grad-CAM needs. A black pixel is never red, even where the network "
     "needs it to be black.",
 }
@@ -77,11 +78,11 @@ def picture_rows(
         yield PictureRow(f"{names[label]}, wrong", list(pairs_of(wrong, names, "#b02020")), "none is wrong")
 
 
-def pairs_of(images: Sequence[ExplainedImage], names: Sequence[str], color: str) -> Iterator[Caption]:
+def pairs_of(images: Sequence[ExplainedImage], names: Sequence[str], color: str) -> Iterator[CaptionedPicture]:
     for each in images:
         truth = "\n " if each.is_right else f"\ntruly {names[each.label]} {each.truth_probability:.1%}"
-        yield Caption(enlarged(each.image), f"{names[each.predicted]} {each.confidence:.1%}{truth}", color)
-        yield Caption(overlay(each.image, each.map), f"for {names[each.predicted]}\n ", "#55595f")
+        yield CaptionedPicture(enlarged(each.image), f"{names[each.predicted]} {each.confidence:.1%}{truth}", color)
+        yield CaptionedPicture(overlay(each.image, each.map), f"for {names[each.predicted]}\n ", "#55595f")
 
 
 def sections_of(

@@ -54,7 +54,7 @@ def describe(run: Run) -> None:
         run,
         f"Test accuracy **{result.test_accuracy:.2%}**, validation accuracy {result.best_val_accuracy:.2%} in epoch "
         f"{result.best_epoch}, the best; {in_words(result.training_seconds)} of training.\n\n"
-        f"Let it be the champion, if it is not worse than the one of now: `{next_command}`",
+        f"Let it be the champion, if it is not worse than the current one: `{next_command}`",
     )
 
 

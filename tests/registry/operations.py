@@ -24,7 +24,7 @@ from imagelab.registry.creation import find_registered_model, open_registered_mo
 from imagelab.registry.gate import Bounds, Scores
 from imagelab.registry.promotion import promote_candidate
 from imagelab.registry.rollback import roll_back_model
-from imagelab.registry.scores import Comparison
+from imagelab.registry.scores import VersionScores
 from imagelab.tracking import operation_run, use_tracking_store
 
 KILLED = 9
@@ -96,13 +96,13 @@ def promote(name: str, candidate: Candidate, last: int = 0) -> None:
             run_id = client.get_model_version(name, version).run_id
             return float(client.get_run(run_id).data.metrics["best_val_accuracy"])
 
-        def compare(challenger: str, champion: str | None) -> Comparison:
+        def compare(challenger: str, champion: str | None) -> VersionScores:
             new = Scores(accuracy(challenger), 1, 1)
             if champion is None:
-                return Comparison(new, images=1000, dataset_digest="d")
+                return VersionScores(new, images=1000, dataset_digest="d")
             old = Scores(accuracy(champion), 1, 1)
             ahead = round(1000 * (new.accuracy - old.accuracy))
-            return Comparison(new, old, PairedOutcomes(1000, max(0, -ahead), max(0, ahead)), 1000, "d")
+            return VersionScores(new, old, PairedOutcomes(1000, max(0, -ahead), max(0, ahead)), 1000, "d")
 
         promote_candidate(model, candidate, run, Bounds(min_improvement=0, significance=0.05), compare)
 

@@ -6,7 +6,7 @@ import pytest
 from mlflow.entities import ViewType
 
 from imagelab.errors import RegistryError, SettingsError
-from imagelab.registry.scores import Comparison
+from imagelab.registry.scores import VersionScores
 from imagelab.registry.version_comparison import VersionComparison
 from tests.registry.conftest import DAMAGES, NAME, Registry
 
@@ -81,7 +81,7 @@ def test_an_alias_moved_by_hand_while_a_promotion_compares_is_written_down(
     registry.promote("strong")
     compare = VersionComparison.compare
 
-    def move_and_compare(self: VersionComparison, challenger: str, champion: str | None) -> Comparison:
+    def move_and_compare(self: VersionComparison, challenger: str, champion: str | None) -> VersionScores:
         comparison = compare(self, challenger, champion)
         if champion == "2":
             registry.client.set_registered_model_alias(NAME, "champion", "1")

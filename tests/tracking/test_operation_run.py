@@ -7,6 +7,7 @@ from mlflow.entities import ViewType
 
 from imagelab.errors import Interrupted, RegistryError, SettingsError, TrackingError
 from imagelab.tracking import (
+    Run,
     create_history_run,
     create_parent,
     open_child,
@@ -67,6 +68,26 @@ def test_a_run_ends_as_its_operation_does(
     assert tags.items() <= found.data.tags.items()
     assert [file.path for file in client.list_artifacts(found.info.run_id)] == files
     assert not list(runs_folder().iterdir())
+
+
+def test_ctrl_c_while_the_end_is_delivered_makes_it_killed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted), operation_run(client, "evaluation", "digits-basic_ann", {}):
+        interrupt_once(monkeypatch)
+    found = newest(client)
+    assert (found.info.status, found.data.tags["interrupted_by"]) == ("KILLED", "SIGINT")
+    assert not list(runs_folder().iterdir())
+
+
+def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a run next waits for its delivery."""
+    wait, interruptions = Run.wait_for_delivery, iter([Interrupted("SIGINT")])
+
+    def interrupted(run: Run, patience: float | None = None) -> bool:
+        for interruption in interruptions:
+            raise interruption
+        return wait(run, patience)
+
+    monkeypatch.setattr(Run, "wait_for_delivery", interrupted)
 
 
 def test_what_the_store_refuses_is_said_before_anything_is_done(client: Any) -> None:

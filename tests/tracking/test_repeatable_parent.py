@@ -11,6 +11,7 @@ from imagelab.tracking import children_of, open_child, repeatable_parent, runs_f
 from imagelab.tracking.presentation import log_description
 from imagelab.tracking.repeatable_parent import is_resumable
 from tests.conftest import Project
+from tests.tracking.test_operation_run import interrupt_once
 
 IDENTITY = {"phase": "replicates", "settings": "{}", "dataset_digest": "d"}
 SETTINGS = TrainSettings(seeds="2").with_recipe().record()
@@ -65,6 +66,14 @@ def test_it_ends_as_what_is_done_inside_and_is_gone_on_with(client: Any) -> None
         assert (found.info.status, tag in found.data.tags) == (status, True)
         assert open_parent(client) == run.run_id
         assert tag not in client.get_run(run.run_id).data.tags
+
+
+def test_ctrl_c_while_the_end_is_delivered_makes_it_killed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted), repeatable_parent(client, "name", IDENTITY, SETTINGS) as run:
+        interrupt_once(monkeypatch)
+    assert client.get_run(run.run_id).info.status == "KILLED"
+    assert open_parent(client) == run.run_id
+    assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
 def test_two_at_once_are_refused(client: Any) -> None:

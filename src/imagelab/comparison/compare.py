@@ -9,14 +9,14 @@ from imagelab.comparison.selection import Selection, select
 from imagelab.comparison.table import frame_of, labelled, markdown, rows_to_read
 from imagelab.comparison.training import Configuration
 from imagelab.console import say, show
-from imagelab.data import find_dataset
+from imagelab.data import DATASETS, find_dataset
 from imagelab.keras_startup import start_keras
 from imagelab.registry.report import rendered
 from imagelab.settings import CompareSettings
 from imagelab.tracking import Run, operation_run, use_tracking_store
 
 if TYPE_CHECKING:
-    from imagelab.comparison.plots import Comparison
+    from imagelab.comparison.comparison import Comparison
     from imagelab.comparison.report import Section
     from imagelab.data.dataset import Dataset
     from imagelab.registry.report import Row
@@ -76,9 +76,9 @@ def say_what_is_left_out(selection: Selection) -> None:
 
 def compare_selection(client: "Client", selection: Selection) -> "Comparison":
     """Download what the page needs of the configurations that it shows, and test them."""
+    from imagelab.comparison.comparison import Comparison
     from imagelab.comparison.findings import find
     from imagelab.comparison.pairs import compare_pairs
-    from imagelab.comparison.plots import Comparison
     from imagelab.comparison.results import fetch_results
 
     compared = first_of_each(selection.configurations)
@@ -104,7 +104,7 @@ def data_here(configurations: Sequence[Configuration]) -> "dict[str, Dataset]":
     digests = {each.dataset: each.trainings[0].digest for each in configurations}
     if set(digests) != {"digits"}:
         start_keras()  # loaders import Keras
-    found = {name: find_dataset(name) for name in digests}
+    found = {name: find_dataset(name) for name in digests if name in DATASETS}
     return {name: data for name, data in found.items() if data is not None and data.digest == digests[name]}
 
 
@@ -116,8 +116,11 @@ def show_result(comparison: "Comparison") -> None:
         show(f"{len(rows) - MOST_ROWS} more rows are in performance_comparison.csv")
     if comparison.not_compared:
         say(comparison.not_compared)
-    for text in comparison.results.missing[:MOST_SAID]:
+    missing = comparison.results.missing
+    for text in missing[:MOST_SAID]:
         say(text)
+    if len(missing) > MOST_SAID:
+        say(f"{len(missing) - MOST_SAID} more results are missing; report.html names them")
     for finding in comparison.findings:
         show(f"- {finding.dataset}: {finding.text}")
 

@@ -1,22 +1,20 @@
 """Where two networks differ: their confusion matrices, and the images that only one of them gets right."""
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from imagelab.comparison.pairs import Pair
 from imagelab.comparison.results import Results
+from imagelab.explanation.pictures import data_url, enlarged
 
 if TYPE_CHECKING:
     from imagelab.data.dataset import Dataset
 
 MOST_PICTURES = 12  # of each side
-SIDE = 64  # pixels, at least, of a picture
+SIDE = 64  # pixels of a picture
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,4 @@ def only_one_right(pair: Pair, results: Results, dataset: "Dataset | None") -> d
 
 
 def address_in(dataset: "Dataset | None", index: int) -> str:
-    return address_of(dataset.test.images[index]) if dataset else ""
-
-
-def address_of(image: np.ndarray) -> str:
-    """An image, uint8 (height, width, channels), as a data: address of a PNG."""
-    pixels = image if image.shape[-1] == 3 else image[..., 0]
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    factor = max(1, SIDE // max(picture.size))
-    if factor > 1:
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return data_url(enlarged(dataset.test.images[index], SIDE)) if dataset else ""

@@ -57,16 +57,16 @@ def between_models(configurations: Sequence[Configuration], pairs: Sequence[Pair
         best.setdefault(each.model, each)
     if len(configurations) > 1:
         first, second = configurations[:2]
-        yield f"the two with the highest validation accuracy: {in_words(pairs, first, second)}", "pairs"
+        yield f"the two with the highest validation accuracy: {difference_in_words(pairs, first, second)}", "pairs"
     if {"basic_cnn", "basic_ann"} <= best.keys():
-        yield f"CNN against ANN: {in_words(pairs, best['basic_cnn'], best['basic_ann'])}", "pairs"
+        yield f"CNN against ANN: {difference_in_words(pairs, best['basic_cnn'], best['basic_ann'])}", "pairs"
     if {"deeper_cnn", "basic_cnn"} <= best.keys():
         deeper, basic = best["deeper_cnn"], best["basic_cnn"]
-        yield f"deeper against basic: {in_words(pairs, deeper, basic)}; {price(deeper, basic)}", "cost"
+        yield f"deeper against basic: {difference_in_words(pairs, deeper, basic)}; {price(deeper, basic)}", "cost"
     transfer = next((each for each in configurations if is_pretrained(each)), None)
     scratch = next((each for each in configurations if not is_pretrained(each)), None)
     if transfer and scratch:
-        text = f"transfer against training from scratch: {in_words(pairs, transfer, scratch)}"
+        text = f"transfer against training from scratch: {difference_in_words(pairs, transfer, scratch)}"
         yield f"{text}; {price(transfer, scratch)}", "cost"
 
 
@@ -74,7 +74,7 @@ def is_pretrained(configuration: Configuration) -> bool:
     return configuration.model in BACKBONES and configuration.settings.get("weights") not in (None, "none")
 
 
-def in_words(pairs: Sequence[Pair], one: Configuration, other: Configuration) -> str:
+def difference_in_words(pairs: Sequence[Pair], one: Configuration, other: Configuration) -> str:
     pair = find_pair(pairs, one, other)
     return str(pair) if pair else f"{one.label} and {other.label} are not tested"
 

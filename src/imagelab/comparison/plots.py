@@ -1,17 +1,13 @@
 """The figures of the page, each with what it shows in words and its numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from imagelab.comparison.findings import Finding
-from imagelab.comparison.pairs import Pair
+from imagelab.comparison.comparison import Comparison
 from imagelab.comparison.report import Plot
-from imagelab.comparison.results import Results
-from imagelab.comparison.selection import Selection
 from imagelab.comparison.table import percent, shown
 from imagelab.comparison.training import Configuration
 from imagelab.figures.comparison import (
@@ -23,40 +19,7 @@ from imagelab.figures.comparison import (
 )
 
 if TYPE_CHECKING:
-    from imagelab.data.dataset import Dataset
     from imagelab.registry.report import Row
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All that the page shows.
-
-    Attributes:
-        compared: configurations of which curves and pairs are shown; the others are in the table only.
-        data: the data sets that are on this machine, by name, with the images that the runs were tested on.
-    """
-
-    selection: Selection
-    compared: Sequence[Configuration]
-    results: Results
-    pairs: Sequence[Pair]
-    findings: Sequence[Finding]
-    data: "Mapping[str, Dataset]" = field(default_factory=dict)
-
-    @property
-    def datasets(self) -> list[str]:
-        return list(dict.fromkeys(each.dataset for each in self.selection.configurations))
-
-    @property
-    def not_compared(self) -> str:
-        """How many of the table have no curves and pairs; empty where all have."""
-        configurations = self.selection.configurations
-        if len(configurations) == len(self.compared):
-            return ""
-        return (
-            f"Curves, pairs and figures are of the {len(self.compared)} configurations with the highest validation "
-            f"accuracy; the other {len(configurations) - len(self.compared)} are in the table only."
-        )
 
 
 def accuracy_plots(comparison: Comparison) -> Iterator[Plot]:

@@ -13,14 +13,13 @@ import pandas as pd
 
 from imagelab.comparison.training import Configuration, Training
 from imagelab.errors import TrackingError
-from imagelab.progress import Display
+from imagelab.progress import CURVES, Display
 from imagelab.tracking import request
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
 
 PREDICTIONS = "evaluation/predictions.parquet"  # artifact
-CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
 AT_ONCE = 8  # runs whose results are downloaded at the same time: a server far away takes its time for each request
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imagelab.comparison.comparison import Comparison
 from imagelab.comparison.differences import confusion_difference, only_one_right
 from imagelab.comparison.findings import Finding
 from imagelab.comparison.pairs import Pair, Test, find_pair, p_text
 from imagelab.comparison.plots import (
-    Comparison,
     accuracy_plots,
     class_plots,
     cost_plots,

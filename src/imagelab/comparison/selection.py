@@ -28,7 +28,7 @@ class Selection:
     Attributes:
         configurations: of each data set by their mean validation accuracy, the best first.
         left_out: runs that could not be compared.
-        not_shown: how many configurations have a lower validation accuracy than those of their (data set, model).
+        not_shown: how many configurations have a lower validation accuracy than those kept of their (data set, model).
     """
 
     configurations: list[Configuration]
@@ -118,7 +118,7 @@ def why_not(settings: CompareSettings, run: Any) -> LeftOut | None:
     for key, wanted in (("dataset", settings.dataset), ("model", settings.model)):
         reasons[f"is one with {key}={tags.get(key)}"] = bool(wanted) and tags.get(key) not in str(wanted).split(",")
     reasons[f"is none of study {study}"] = bool(study) and tags.get("study") != study
-    reasons[f"has not the tag {settings.tag}"] = bool(name) and tags.get(name) != value
+    reasons[f"does not have the tag {settings.tag}"] = bool(name) and tags.get(name) != value
     is_below = tags.get("mlflow.parentRunId") == settings.parent
     reasons[f"is not below run {settings.parent}"] = bool(settings.parent) and not is_below
     found = next((reason for reason, holds in reasons.items() if holds), None)
@@ -174,7 +174,9 @@ def keep_best(configurations: list[Configuration], best: int | None) -> tuple[li
         ranked = sorted(whole or found, key=lambda each: (-each.val_accuracy, -len(each.trainings)))
         kept += ranked[:best]
         not_shown += len(ranked[best:])
-        limited += [training for each in found if whole and each not in whole for training in each.trainings]
+        limited += [
+            training for each in found if whole and each.settings["limit"] is not None for training in each.trainings
+        ]
     reason = "was trained on {} images only, and others on all; name it, or give all=true, to compare it"
     out = [LeftOut(each.run_id, each.name, reason.format(each.settings["limit"])) for each in limited]
     return kept, out, not_shown

@@ -113,11 +113,12 @@ def training_of(run: Any) -> Training | LeftOut:
     if run.info.status != "FINISHED":
         return LeftOut(run_id, name, f"is {run.info.status}, not FINISHED")
     if "settings" not in tags:
-        return LeftOut(run_id, name, "has no tag settings, by which runs are compared: it is a run of before")
+        return LeftOut(run_id, name, "has no tag settings, by which runs are compared: an older version has made it")
     try:
-        settings = dict(json.loads(tags["settings"]))
-        assert {"dataset", "model"} <= settings.keys()
-    except (AssertionError, TypeError, ValueError):
+        settings = json.loads(tags["settings"])
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict) or not {"dataset", "model"} <= settings.keys():
         return LeftOut(run_id, name, "has a tag settings that cannot be read")
     metrics = dict(run.data.metrics)
     if missing := [metric for metric in REQUIRED if not math.isfinite(metrics.get(metric, math.nan))]:

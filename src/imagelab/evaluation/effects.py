@@ -44,7 +44,7 @@ def effect_table(effects: Mapping[str, Effect]) -> pd.DataFrame:
 
 
 def compared_with_training(trained: Mapping[str, float], scores: Mapping[str, float]) -> pd.DataFrame:
-    """The scores that a training has logged beside those of now, a row a score that both have."""
+    """The scores that a training has logged beside the new ones, a row a score that both have."""
     both = [name for name in scores if name in trained]
     table = pd.DataFrame({"score": both, "training": [trained[name] for name in both]})
     table["evaluation"] = [scores[name] for name in both]

@@ -1,4 +1,4 @@
-"""Maps as pictures that people look at."""
+"""Images and maps as pictures that people look at."""
 
 import base64
 from io import BytesIO
@@ -11,10 +11,10 @@ HOT = np.array([255.0, 40.0, 0.0])
 OPACITY = 0.65  # of the heat where it is greatest
 
 
-def enlarged(image: np.ndarray) -> np.ndarray:
-    """The image, uint8 (height, width, 1 or 3), large enough to look at: uint8 (SIDE, SIDE, 3)."""
+def enlarged(image: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The image, uint8 (height, width, 1 or 3), large enough to look at: uint8 (side, side, 3)."""
     coloured = Image.fromarray(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
-    return np.asarray(coloured.resize((SIDE, SIDE), Image.Resampling.NEAREST))
+    return np.asarray(coloured.resize((side, side), Image.Resampling.NEAREST))
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

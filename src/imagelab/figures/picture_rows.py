@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 1.3, 1.95  # inches, of a picture and of a row with its heading 
 
 
 @dataclass(frozen=True)
-class Caption:
+class CaptionedPicture:
     """A picture, uint8 (height, width, 3), and what stands above it."""
 
     picture: np.ndarray
@@ -23,7 +23,7 @@ class PictureRow:
     """Pictures under a heading; `otherwise` is said where there are none."""
 
     heading: str
-    pictures: Sequence[Caption]
+    pictures: Sequence[CaptionedPicture]
     otherwise: str
 
 

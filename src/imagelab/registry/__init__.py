@@ -6,7 +6,8 @@
     creation.py         a registered model and its history, made or found
     registered_model.py its aliases follow its history
     event_log.py        the history: events, numbered without gaps, that say where the aliases belong
-    lookup.py           which version a name means
+    lookup.py, find_version.py  which version a name means
+    named_model.py, loaded_model.py     the network that a command works on, found and in memory
     registration.py         a logged model becomes a version, once
     model_files.py      a version's files: there, undamaged, able to answer
     version_comparison.py, scores.py    two versions on the same validation images

@@ -17,9 +17,9 @@ from imagelab.registry.report import comparison_rows, rendered
 from imagelab.tracking import Run
 
 if TYPE_CHECKING:
-    from imagelab.registry.scores import Comparison
+    from imagelab.registry.scores import VersionScores
 
-Compare: TypeAlias = "Callable[[str, str | None], Comparison]"  # of a challenger with the champion, if there is one
+Compare: TypeAlias = "Callable[[str, str | None], VersionScores]"  # of a challenger with the champion, if there is one
 
 
 def author_of(run: Run) -> dict[str, str]:
@@ -50,7 +50,7 @@ def pass_gate(
     raise RegistryError(f"{model.name} version {version} stays challenger: {'; '.join(reasons)}")
 
 
-def facts_of(comparison: "Comparison", champion: str | None, run: Run) -> dict[str, str]:
+def facts_of(comparison: "VersionScores", champion: str | None, run: Run) -> dict[str, str]:
     """Everything about a comparison that fits on a tag."""
     facts = {
         "promotion_run": run.run_id,
@@ -74,7 +74,7 @@ def mcnemar_record(pairs: PairedOutcomes) -> dict[str, float]:
 
 
 def write_down(
-    model: RegisteredModel, run: Run, comparison: "Comparison", facts: dict[str, str], bounds: Bounds
+    model: RegisteredModel, run: Run, comparison: "VersionScores", facts: dict[str, str], bounds: Bounds
 ) -> None:
     """Log what it takes to check the verdict, and wait until the store has it: before anything moves."""
     import pandas as pd  # late: a promotion of what is champion already needs none

@@ -44,10 +44,6 @@ class LoadedModel:
         return self.served.network
 
     @property
-    def class_names(self) -> list[str]:
-        return list(self.served.class_names)
-
-    @property
     def blank(self) -> np.ndarray:
         """A black image, uint8 (1, height, width, channels), to see whether the model answers."""
         return np.zeros((1, *self.served.image_shape), np.uint8)

@@ -46,13 +46,13 @@ class NamedModel:
     def architecture(self) -> str:
         return str(self.run.data.tags["model"])
 
-    def tags(self, deed: str) -> dict[str, str]:
-        """By which the run of what is done with it is found; `deed` is what happens to it, such as "evaluated"."""
+    def tags(self, operation: str) -> dict[str, str]:
+        """By which the run of what is done with it is found; `operation` is what happens to it, such as "evaluated"."""
         return {
             "dataset": self.dataset,
             "model": self.architecture,
-            f"{deed}_model": self.model_id,
-            f"{deed}_run": self.run.info.run_id,
+            f"{operation}_model": self.model_id,
+            f"{operation}_run": self.run.info.run_id,
         }
 
     def load(self) -> LoadedModel:
@@ -87,7 +87,9 @@ def find_named_model(client: "Client", run_id: str | None, model_uri: str | None
         try:
             found = of_uri(client, model_uri)
         except SettingsError as error:
-            reason = str(error).removeprefix("dataset, model: ")  # by which other commands name a registered model
+            reason = str(error)
+            for other in ("dataset, model: ", f"run_id={model_uri.removeprefix(RUNS).split('/')[0]}: "):
+                reason = reason.removeprefix(other)  # the setting by which other commands name it
             raise SettingsError(f"{setting}: {reason}") from error
     if not {"dataset", "model"} <= set(found.run.data.tags):
         raise SettingsError(f"{setting}: is no image classifier that train has logged")

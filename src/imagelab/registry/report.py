@@ -11,7 +11,7 @@ from imagelab.registry.event_log import Log
 from imagelab.registry.registered_model import RegisteredModel
 
 if TYPE_CHECKING:
-    from imagelab.registry.scores import Comparison
+    from imagelab.registry.scores import VersionScores
 
 Row = dict[str, str]
 WIDTH = 130  # characters of a wide table that does not go to a terminal
@@ -24,7 +24,7 @@ FIGURES = {
 }
 
 
-def comparison_rows(comparison: "Comparison", versions: Sequence[str]) -> list[Row]:
+def comparison_rows(comparison: "VersionScores", versions: Sequence[str]) -> list[Row]:
     """The comparison as a table: a row a score, a column each for challenger and champion; `versions` names them."""
     challenger = asdict(comparison.challenger)
     champion = asdict(comparison.champion) if comparison.champion else {}

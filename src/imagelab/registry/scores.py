@@ -23,7 +23,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionScores:
     """What the gate looks at, and what of it is kept in the run.
 
     Attributes:
@@ -55,7 +55,7 @@ class ScoredVersion:
     size_mb: float
 
 
-def compare_versions(dataset: Dataset, versions: list[ScoredVersion], common: np.ndarray) -> Comparison:
+def compare_versions(dataset: Dataset, versions: list[ScoredVersion], common: np.ndarray) -> VersionScores:
     labels = dataset.train.labels[common]
     images = dataset.train.images[common]
     probabilities = [probabilities_of(each.network, images, f"version {each.version}") for each in versions]
@@ -68,7 +68,7 @@ def compare_versions(dataset: Dataset, versions: list[ScoredVersion], common: np
     table: dict[str, Any] = {"image": common, "label": labels}
     for role, evaluation in zip(("challenger", "champion"), evaluations, strict=False):
         table |= {f"{role}_predicted": evaluation.predicted, f"{role}_confidence": evaluation.confidence}
-    return Comparison(
+    return VersionScores(
         scores[0],
         scores[1] if len(scores) > 1 else None,
         paired_outcomes(evaluations[1].correct, evaluations[0].correct) if len(scores) > 1 else None,
@@ -97,7 +97,9 @@ def probabilities_of(network: Network, images: np.ndarray, title: str, batch_siz
             advance(len(batch))
     probabilities = np.concatenate(answers)
     if not np.isfinite(probabilities).all():
-        raise RegistryError(f"{title}: returned NaN or infinite probabilities; it is damaged, or has diverged")
+        raise RegistryError(
+            f"{title}: the network returned NaN or infinite probabilities; it is damaged, or has diverged"
+        )
     return probabilities
 
 

@@ -15,7 +15,7 @@ from imagelab.registry.find_version import find_version
 from imagelab.registry.loaded_model import load_version
 from imagelab.registry.named_model import NamedModel
 from imagelab.registry.overview import command_for
-from imagelab.registry.scores import Comparison, ScoredVersion, compare_versions
+from imagelab.registry.scores import ScoredVersion, VersionScores, compare_versions
 from imagelab.tracking import request, split_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class VersionComparison:
         self.dataset: Dataset | None = None
         self.versions: dict[str, ScoredVersion] = {}
 
-    def compare(self, challenger: str, champion: str | None) -> Comparison:
+    def compare(self, challenger: str, champion: str | None) -> VersionScores:
         """Score both on the images that neither has learned from.
 
         Raises:

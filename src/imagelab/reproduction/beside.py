@@ -11,7 +11,7 @@ from imagelab.comparison.training import Configuration
 from imagelab.reference import Stated, stated_of
 
 if TYPE_CHECKING:
-    from imagelab.comparison.plots import Comparison
+    from imagelab.comparison.comparison import Comparison
     from imagelab.registry.report import Row
     from imagelab.settings import ReproduceSettings
 
@@ -34,10 +34,11 @@ def beside_of(settings: "ReproduceSettings", comparison: "Comparison") -> list[B
     """Every network that was trained, in the order of the reference."""
     found = []
     for dataset, model in settings.pairs:
-        peers = [each for each in comparison.compared if (each.dataset, each.model) == (dataset, model)]
-        trainings = tuple(training for each in peers for training in each.trainings)
+        peers = [each for each in comparison.selection.configurations if (each.dataset, each.model) == (dataset, model)]
+        trainings = [training for each in peers for training in each.trainings]
         if trainings:
-            found.append(Beside(dataset, model, stated_of(dataset, model), Configuration(trainings)))
+            ours = Configuration(tuple(sorted(trainings, key=lambda training: training.seed)))
+            found.append(Beside(dataset, model, stated_of(dataset, model), ours))
     return found
 
 

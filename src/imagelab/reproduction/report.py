@@ -14,7 +14,7 @@ from imagelab.reproduction.beside import Beside, beside_of, frame_of, rows_to_re
 from imagelab.reproduction.stated_findings import findings_beside
 
 if TYPE_CHECKING:
-    from imagelab.comparison.plots import Comparison
+    from imagelab.comparison.comparison import Comparison
     from imagelab.registry.report import Row
     from imagelab.settings import ReproduceSettings
 

@@ -31,7 +31,7 @@ from imagelab.training import FitPlan, Fitter
 from imagelab.training_series import PlannedTraining, TrainingSeries
 
 if TYPE_CHECKING:
-    from imagelab.comparison.plots import Comparison
+    from imagelab.comparison.comparison import Comparison
 
 PHASE = EXPERIMENT = "reproduction"
 SHOWN = ("data set", "network", "stated", "its own recipe, measured", "ours", "ours against stated")  # on the terminal

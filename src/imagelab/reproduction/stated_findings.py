@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from imagelab.comparison.findings import in_words
+from imagelab.comparison.findings import difference_in_words
 from imagelab.comparison.pairs import p_text
 from imagelab.comparison.training import Configuration
 from imagelab.evaluation.significance import share_differs
 from imagelab.reference import ANIMALS, CONFUSED, EASY, GAPS, VEHICLES, StatedGap, stated_of
 
 if TYPE_CHECKING:
-    from imagelab.comparison.plots import Comparison
+    from imagelab.comparison.comparison import Comparison
     from imagelab.data.dataset import Dataset
     from imagelab.registry.report import Row
 
@@ -35,7 +35,7 @@ def gaps(comparison: "Comparison") -> "Iterator[Row]":
         if {gap.better, gap.other} <= found.keys():
             better, other = found[gap.better], found[gap.other]
             points = 100 * (better.mean_of("test_accuracy") - other.mean_of("test_accuracy"))
-            ours = f"{points:+.1f} points: {in_words(comparison.pairs, better, other)}"
+            ours = f"{points:+.1f} points: {difference_in_words(comparison.pairs, better, other)}"
             yield row(gap.dataset, gap.title, gap.stated, measured_gap(gap), ours)
 
 

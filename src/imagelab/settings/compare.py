@@ -1,5 +1,6 @@
 """The settings of a comparison: which runs, how many of them, where the report goes."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +63,8 @@ def output_folder(path: Path) -> Path:
         raise ValueError("is a file; must be the path of a folder")
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} must be a folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError("cannot be written to; must be the path of a folder")
     return path
 
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from imagelab.data import DATASETS
 from imagelab.models import BACKBONES
 from imagelab.reference import MODELS_OF
 from imagelab.settings.compare import OutputFolder, names_of
@@ -31,10 +30,10 @@ class ReproduceSettings(BaseModel):
         description="train each network once with each seed",
         examples=[f"a number of seeds (1 to {MOST_SEEDS})", "seeds such as 0,1,2"],
     )
-    dataset: Annotated[str, names_of(DATASETS)] | None = Field(
+    dataset: Annotated[str, names_of(tuple(MODELS_OF))] | None = Field(
         None,
         description="only these data sets; joined by commas; not given: those of the reference",
-        examples=[", ".join(DATASETS)],
+        examples=[", ".join(MODELS_OF)],
     )
     model: Annotated[str, names_of(MODELS)] | None = Field(
         None, description="only these networks; joined by commas", examples=[", ".join(MODELS)]
@@ -60,11 +59,9 @@ class ReproduceSettings(BaseModel):
         for name in (self.dataset or "").split(","):
             if name and name not in {dataset for dataset, _ in self.pairs}:
                 raise ValueError(
-                    f"model={self.model}: is none that the reference trains on {name}; it has: "
+                    f"model={self.model}: reproduce trains none of these on {name}, but only: "
                     f"{', '.join(MODELS_OF[name])}"
                 )
-        if not self.pairs:
-            raise ValueError(f"model={self.model}: none is left to train")
         return self
 
     @property

@@ -36,7 +36,14 @@ from imagelab.tracking.project_run import (
     release_project_run,
 )
 from imagelab.tracking.repeatable_parent import is_resumable, repeatable_parent
-from imagelab.tracking.resume import is_alive_here, this_process, unlocked_run_folders, was_here_and_died
+from imagelab.tracking.resume import (
+    REPEAT,
+    is_alive_here,
+    is_below_another,
+    this_process,
+    unlocked_run_folders,
+    was_here_and_died,
+)
 from imagelab.tracking.retry import code_of, is_missing, pages, request, request_or_none, retry, runs_of_all
 from imagelab.tracking.run import Run
 from imagelab.tracking.start import tracked_run, use_own_experiment
@@ -55,6 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PARENT",
+    "REPEAT",
     "RUN_NAME",
     "Client",
     "Run",
@@ -74,6 +82,7 @@ __all__ = [
     "failure_noted",
     "find_refit",
     "is_alive_here",
+    "is_below_another",
     "is_missing",
     "is_resumable",
     "join_parent",

@@ -39,6 +39,35 @@ def end_failed(run: Run, error: BaseException) -> None:
     finish_quietly(run)
 
 
+def end_other_finished(run: Run, how_to_go_on: str) -> None:
+    """End a run that is no training, and that is complete; an interruption before the store knows it makes it KILLED.
+
+    Raises:
+        TrackingError: see `end_run`.
+    """
+    try:
+        end_run(run, "FINISHED")
+    except Interrupted as signal:
+        end_other_interrupted(run, signal, how_to_go_on)
+        raise
+
+
+def end_other_interrupted(run: Run, signal: Interrupted, how_to_go_on: str) -> None:
+    """End a run that is no training. Say KILLED before anything that takes time: whoever interrupts may do so twice."""
+    is_complete = run.is_finished and not run.outbox.pending()  # the store knows: too late to be KILLED
+    if not is_complete:
+        log_end(run, "KILLED", interrupted_by=str(signal))
+    if run.owned_by_mlflow_run:
+        after_mlflow_run("FINISHED" if is_complete else "KILLED", run.run_id)
+    say("\ninterrupted, but complete" if is_complete else f"\ninterrupted; {how_to_go_on}")
+    try:
+        end_run(run)
+    except TrackingError as error:
+        say(str(error))
+    except Interrupted:
+        abandon(run)
+
+
 def end_other_failed(run: Run, error: BaseException) -> None:
     """End a run that is no training, which failed; trouble with the store matters less than that."""
     with suppress(Exception):

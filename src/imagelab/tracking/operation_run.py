@@ -7,9 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from imagelab.console import say
 from imagelab.errors import Interrupted, SettingsError, TrackingError, unswallowed
-from imagelab.tracking.end import end_dead_run, end_other_failed, end_run
+from imagelab.tracking.end import (
+    end_dead_run,
+    end_other_failed,
+    end_other_finished,
+    end_other_interrupted,
+    end_run,
+)
 from imagelab.tracking.project_run import after_mlflow_run
 from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.resume import CUT_OFF, lock_run, this_process, was_here_and_died
@@ -56,7 +61,7 @@ def operation_run(
     """
     about = {"role": role, "phase": role}
     about |= {"registered_model": subject} if role in ("promotion", "rollback") else {}
-    if len(settings := json.dumps(params)) <= LONGEST_TAG:  # else a list of runs; the parameters have it
+    if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
     run = open_operation(client, f"{role} of {subject}", {**about, **tags}, python_model)
     try:
@@ -65,11 +70,7 @@ def operation_run(
         with unswallowed():
             yield run
     except Interrupted as signal:
-        with suppress(Exception):
-            end_run(run, "KILLED", interrupted_by=str(signal))
-        if run.owned_by_mlflow_run:
-            after_mlflow_run("KILLED", run.run_id)
-        say(f"\ninterrupted; the same command {GO_ON[role]}")
+        end_other_interrupted(run, signal, f"the same command {GO_ON[role]}")
         raise
     except SettingsError:
         with suppress(Exception):
@@ -79,7 +80,7 @@ def operation_run(
         end_other_failed(run, error)
         raise
     else:
-        end_run(run, "FINISHED")
+        end_other_finished(run, f"the same command {GO_ON[role]}")
 
 
 def open_operation(client: "MlflowClient", name: str, about: Mapping[str, str], python_model: Path | None) -> Run:

@@ -78,9 +78,10 @@ def read_lines(path: Path) -> tuple[list[Entry], int]:
 def read_line(line: bytes, number: int) -> Entry:
     """One entry; a line that a damaged disk has made unreadable keeps its place, since the cursor counts them."""
     try:
-        return dict(json.loads(line))
+        entry = json.loads(line)
     except ValueError:
-        return {"kind": "damaged", "line": number}
+        entry = None
+    return entry if isinstance(entry, dict) and "kind" in entry else {"kind": "damaged", "line": number}
 
 
 def read_number(path: Path) -> int:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
-from imagelab.errors import Interrupted, SettingsError, TrackingError, unswallowed
-from imagelab.tracking.end import end_dead_run, end_other_failed, end_run, log_end
+from imagelab.errors import Interrupted, SettingsError, unswallowed
+from imagelab.tracking.end import end_dead_run, end_other_failed, end_other_finished, end_other_interrupted
 from imagelab.tracking.parent_run import create_parent, end_dead_parents, is_free, try_take_parent
-from imagelab.tracking.project_run import after_mlflow_run, keep_project_run
+from imagelab.tracking.project_run import keep_project_run
 from imagelab.tracking.resume import CUT_OFF, mark_killed, this_process, was_here_and_died
 from imagelab.tracking.retry import pages, request
 from imagelab.tracking.run import Run
@@ -49,13 +49,13 @@ def repeatable_parent(
         with unswallowed():
             yield run
     except Interrupted as signal:
-        end_interrupted(run, signal)
+        end_other_interrupted(run, signal, GO_ON)
         raise
     except BaseException as error:
         end_other_failed(run, error)
         raise
     else:
-        end_run(run, "FINISHED")
+        end_other_finished(run, GO_ON)
 
 
 def open_parent(client: "MlflowClient", name: str, identity: Mapping[str, str], settings: Mapping[str, Any]) -> Run:
@@ -93,18 +93,6 @@ def begin(run: Run) -> None:
         run.log_missing_tags("failure", "interrupted_by")
         run.log_status("RUNNING")
     log_settings(run)
-
-
-def end_interrupted(run: Run, signal: Interrupted) -> None:
-    """Say KILLED before anything that takes time: whoever interrupts may do so twice."""
-    log_end(run, "KILLED", interrupted_by=str(signal))
-    if run.owned_by_mlflow_run:
-        after_mlflow_run("KILLED", run.run_id)
-    say(f"\ninterrupted; {GO_ON}")
-    try:
-        end_run(run)
-    except TrackingError as error:
-        say(str(error))
 
 
 def is_resumable(client: "MlflowClient", run: Any) -> bool:

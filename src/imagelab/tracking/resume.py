@@ -17,6 +17,7 @@ from imagelab.console import command_line, say
 from imagelab.errors import SettingsError
 from imagelab.settings import ExperimentSettings, Kind, TrainSettings, names_of_kind, of_record
 from imagelab.tracking.outbox import Outbox
+from imagelab.tracking.presentation import PARENT
 from imagelab.tracking.project_run import keep_project_run
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import reason_of, runs_folder, use_tracking_store
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Settings that may be other ones in a resumed run: they change nothing that it finds. (A note is logged once.)
 MAY_CHANGE = set(names_of_kind(ExperimentSettings, Kind.OPERATIONAL)) - {"note"}
 TRAININGS = ("final", "trial", "fold")  # roles of runs that can be gone on with
+REPEAT = "the command that began it and the run above it goes on with both"
 CUT_OFF = "the end of its process"  # what a run was interrupted by that died without a word
 
 
@@ -179,9 +181,18 @@ def close_stale_runs(client: "MlflowClient", resumed: str | None = None) -> None
         with suppress(MlflowException):  # a run of another tracking store
             if client.get_run(folder.name).info.status == "RUNNING":
                 mark_killed(client, folder.name)
-                command = command_line("train", resume=folder.name)
-                hint = "" if folder.name == resumed else f"; go on with: {command}"
-                say(f"run {folder.name} was cut off{hint}")
+                below = is_below_another(client, folder.name)
+                hint = REPEAT if below else f"go on with: {command_line('train', resume=folder.name)}"
+                say(f"run {folder.name} was cut off{'' if folder.name == resumed else f'; {hint}'}")
+
+
+def is_below_another(client: "MlflowClient", run_id: str) -> bool:
+    """Whether the store knows a run above this one; the command that began both goes on with both."""
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # a run of another tracking store
+        return PARENT in client.get_run(run_id).data.tags
+    return False
 
 
 def mark_killed(client: "MlflowClient", run_id: str) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run that this process works on: a training, a trial, a study, a promotion or a rollback.
+    """A run that this process works on: a training, a trial, a parent, or an operation such as a promotion.
 
     What is logged is on disk on return, and is delivered to the store in order by a thread; `flush` waits for it.
 
@@ -176,7 +176,7 @@ class Run:
         self.outbox.append("inputs", datasets=fields, models=model_ids)
 
     def log_text(self, name: str, text: str) -> None:
-        self.artifact_path(name).write_text(text)
+        self.artifact_path(name).write_text(text, encoding="utf-8")
         self.outbox.append("artifact", path=name)
 
     def log_file(self, name: str, path: Path) -> None:
