@@ -1,11 +1,11 @@
-"""Prints README's table of results from the kept files of a reproduction (docs/reproduction); a test compares it."""
+"""Prints README's table of results from the files of the kept reproduction with recipe=standard; a test compares it."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-KEPT = Path(__file__).parent.parent / "docs" / "reproduction" / "reference.csv"
+KEPT = Path(__file__).parent.parent / "docs" / "reproduction" / "standard" / "reference.csv"
 
 
 def results_table(path: Path = KEPT) -> str:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
 
 PHASE = EXPERIMENT = "reproduction"
-SHOWN = ("data set", "network", "stated", "its own recipe, measured", "ours", "ours against stated")  # on the terminal
+MEASURED = "its own recipe, measured"
+SHOWN = ("data set", "network", "stated", MEASURED, "ours", "ours against stated")  # on the terminal
 
 
 def reproduce(settings: ReproduceSettings) -> str:
@@ -103,7 +104,8 @@ def report(settings: ReproduceSettings, parent: Run) -> str:
     comparison = compare_children(parent, settings)
     reproduction = reproduction_of(settings, comparison)
     show_result(comparison)
-    show(rendered([{name: row[name] for name in SHOWN} for row in rows_to_read(reproduction.rows)]))
+    rows = [{name: row[name] for name in SHOWN} for row in rows_to_read(reproduction.rows)]
+    show(rendered(rows, folded=(MEASURED,)))
     for row in reproduction.findings:
         show(f"- {row['data set']}: {row['finding']}, stated: {row['stated']}; ours: {row['ours']}")
     for text in reproduction.caveats:
