@@ -143,7 +143,7 @@ def test_a_folder_of_classes_is_scored_and_what_cannot_be_used_is_named(
     left_out = table(run, "data/left_out.csv").set_index("image")["problem"].to_dict()
     assert left_out == {"3/bad.png": "unreadable", "loose.png": "without a class", "ten/1.png": "of an unknown class"}
     assert "1 unreadable" in said and "(no classes of the network: ten)" in said
-    assert "like the training images" in said  # some of them are training images
+    assert "shows a difference from the training images" in said  # some of them are training images
     assert run.data.metrics["drifted_figures"] == 0
 
 
@@ -170,6 +170,7 @@ def test_a_table_of_other_pictures_is_scored_and_called_unlike_the_training_imag
         (["model_uri=models:/m-0123"], "no such model"),
         ([f"run_id={'0' * 32}"], "no such run"),
         (["run_id=RUN", "images=nowhere"], "images=nowhere: there is no such file or folder"),
+        (["run_id=RUN", "images=TEXT"], "images=.*: must be a folder of images, a Parquet file or a folder of them"),
         (["run_id=RUN", "images=EMPTY"], "no images .* and no Parquet files"),
         (["run_id=RUN", "images=TABLE"], "label_column=label: .* has no such column; besides images it has: digit"),
         (["run_id=RUN", "images=TABLE", "label_column=digit"], "none of the 2 images can be used .2 of an unknown"),
@@ -187,6 +188,8 @@ def test_what_is_wrong_is_one_line_and_no_run(
     (tmp_path / "pictures" / "0").mkdir(parents=True)
     (tmp_path / "pictures" / "0" / "a.png").write_bytes(digits(1)[0])
     places = {"RUN": trained.info.run_id, "EMPTY": str(tmp_path / "empty"), "TABLE": str(tmp_path / "table.parquet")}
+    (tmp_path / "notes.txt").write_text("no table")
+    places["TEXT"] = str(tmp_path / "notes.txt")
     places["PICTURES"] = str(tmp_path / "pictures")
     for name, place in places.items():
         settings = [setting.replace(f"={name}", f"={place}") for setting in settings]

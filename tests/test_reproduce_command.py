@@ -89,6 +89,7 @@ def check_report(project: Project, runs: dict[str, Any], output: str) -> None:
         (("dataset=digits", "model=resnet50"), "model=resnet50: reproduce trains none of these on digits, but only: "),
         (("seeds=0",), "seeds=0: must be 1 to 100 seeds, or a list of them such as 0,1,2"),
         (("recipe=fast",), "recipe=fast: "),
+        (("dataset=digits", "output=/proc/none"), "output=/proc/none: cannot be made"),
         (("model=vgg16",), "model=vgg16: must be among basic_ann, basic_cnn, deeper_cnn, resnet50"),
     ],
 )

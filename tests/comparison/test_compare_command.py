@@ -37,6 +37,8 @@ def compared(project: Project, server: Server, tmp_path: Path) -> Path:
     code, _, errors = finish(project.start(*command, "--model=vgg16", MLFLOW_TRACKING_URI=server.uri))
     assert (code, errors.count("\n")) == (2, 1)
     assert "nothing to compare" in errors
+    code, _, errors = finish(project.start(*command, "--output=/proc/none", MLFLOW_TRACKING_URI=server.uri))
+    assert (code, "compare: output=/proc/none: cannot be made (" in errors) == (2, True)
     assert len(client.search_runs(["0"], "tags.role = 'comparison'")) == 1
     return project.folder / "comparison"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imagelab.comparison.findings import find, price
+from imagelab.comparison.findings import extreme, find, price
 from imagelab.comparison.pairs import compare_pairs
 from imagelab.comparison.results import Results
 from imagelab.comparison.training import Configuration, Training
@@ -89,7 +89,14 @@ def test_findings_are_computed_and_say_their_test() -> None:
     assert "deeper against basic: the network of deeper_cnn (seed 0) is better than that of basic_cnn" in text
     assert "deeper_cnn has 1.1 times the parameters (900 to 800)" in text
     assert "hardest class for deeper_cnn, seed 0: 3 (0.0 % of 100 images right)" in text
-    assert "is the easiest is not shown" in text
+    assert (
+        "highest accuracy by class of deeper_cnn, seed 0: 100.0 % of 100 images right, 9, 8, 7, 6, 5 and 4 more" in text
+    )
+    near = extreme("easiest", "highest", [("a", 90, 100), ("b", 89, 100)], "basic_cnn")
+    assert near.startswith(
+        "highest accuracy by class of basic_cnn: a (90.0 % of 100 images right), next is b with 89.0 %"
+    )
+    assert "that a is the easiest is not shown (Fisher's exact test, p = 1 after correction for 1 pairs" in near
     assert "3 taken for 4 (100 of 100 images)" in text
     assert "CNN against ANN" not in text
     assert {each.figure for each in found} == {"pairs", "cost", "accuracy-by-class"}

@@ -10,6 +10,7 @@ from imagelab.comparison.table import frame_of, labelled, markdown, rows_to_read
 from imagelab.comparison.training import Configuration
 from imagelab.console import say, show
 from imagelab.data import DATASETS, find_dataset
+from imagelab.errors import SettingsError
 from imagelab.keras_startup import start_keras
 from imagelab.registry.report import rendered
 from imagelab.settings import CompareSettings
@@ -38,11 +39,11 @@ def compare(settings: CompareSettings) -> str:
     client = use_tracking_store()
     selection = labelled_selection(client, settings)
     say_what_is_left_out(selection)
+    make_output_folder(settings.output)
     params = {**settings.model_dump(mode="json"), "runs_compared": selection.runs}
     with operation_run(client, "comparison", subject_of(selection), params) as run:
         comparison = compare_selection(client, selection)
         show_result(comparison)
-        settings.output.mkdir(exist_ok=True)
         page = page_of(comparison, *titles(comparison, run.address))
         for path in write_files(comparison, page, settings.output):
             run.log_file(path.name, path)
@@ -51,6 +52,14 @@ def compare(settings: CompareSettings) -> str:
             f"compared {len(selection.configurations)} configurations ({selection.runs} runs); open "
             f"{settings.output / 'report.html'}; run {run.run_id}: {run.address}"
         )
+
+
+def make_output_folder(path: Path) -> None:
+    """Before the work that it is for; a SettingsError says why it cannot be."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"output={path}: cannot be made ({error.strerror})") from error
 
 
 def labelled_selection(client: "Client", settings: CompareSettings) -> Selection:

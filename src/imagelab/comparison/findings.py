@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagelab.comparison.results import Results
     from imagelab.data.dataset import Dataset
 
+MOST_TIED = 5  # classes with the same accuracy that are named
 MOST_CONFUSED = 3
 
 
@@ -55,9 +56,9 @@ def between_models(configurations: Sequence[Configuration], pairs: Sequence[Pair
     best: dict[str, Configuration] = {}
     for each in configurations:
         best.setdefault(each.model, each)
-    if len(configurations) > 1:
-        first, second = configurations[:2]
-        yield f"the two with the highest validation accuracy: {difference_in_words(pairs, first, second)}", "pairs"
+    first, *others = configurations
+    if others and {first.model, others[0].model} != {"basic_cnn", "basic_ann"}:  # whose difference comes next
+        yield f"the two with the highest validation accuracy: {difference_in_words(pairs, first, others[0])}", "pairs"
     if {"basic_cnn", "basic_ann"} <= best.keys():
         yield f"CNN against ANN: {difference_in_words(pairs, best['basic_cnn'], best['basic_ann'])}", "pairs"
     if {"deeper_cnn", "basic_cnn"} <= best.keys():
@@ -122,6 +123,9 @@ def extreme(word: str, place: str, counts: list[tuple[str, int, int]], network: 
     tests = len(counts) * (len(counts) - 1) // 2
     p = min(1.0, tests * shares_differ((hits, images), (next_hits, next_images)))
     share = f"{100 * hits / images:.1f} % of {images:,} images right"
+    tied = [other for other, right, every in counts if right * images == hits * every]
+    if len(tied) > 1:
+        return f"{place} accuracy by class of {network}: {share}, {listed(tied)}"
     after = f"{following} with {100 * next_hits / next_images:.1f} %"
     test = f"Fisher's exact test, p {p_text(p)} after correction for {tests} pairs of classes"
     if p < SIGNIFICANT:
@@ -130,6 +134,11 @@ def extreme(word: str, place: str, counts: list[tuple[str, int, int]], network: 
         f"{place} accuracy by class of {network}: {name} ({share}), next is {after}; that {name} is the {word} is not "
         f"shown ({test})"
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_TIED} more" if len(names) > MOST_TIED else ""
+    return f"{', '.join(names[:MOST_TIED])}{more}"
 
 
 def superclasses(best: Configuration, results: "Results", data: "dict[str, Dataset]") -> Said:

@@ -54,10 +54,15 @@ def curves_plot(comparison: Comparison) -> Plot:
 
 
 def cost_plots(comparison: Comparison) -> Iterator[Plot]:
+    styles = {each.label: index for index, each in enumerate(comparison.compared)}  # as the curves have
     for name, ours in by_dataset(comparison.compared):
         metrics = {"accuracy": "test_accuracy", "parameters": "parameter_count", "seconds": "training_seconds"}
         table = pd.DataFrame(
-            [{"label": each.label, **{key: each.mean_of(metric) for key, metric in metrics.items()}} for each in ours]
+            [
+                {"label": each.label, "style": styles[each.label]}
+                | {key: each.mean_of(metric) for key, metric in metrics.items()}
+                for each in ours
+            ]
         )
         rows = [
             {

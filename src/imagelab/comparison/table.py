@@ -35,12 +35,13 @@ def labelled(configurations: Sequence[Configuration]) -> list[Configuration]:
     for each in configurations:
         groups.setdefault((each.dataset, each.model), []).append(each)
     differing = {names: differing_settings(peers) for names, peers in groups.items()}
+    texts = {names: settings_texts(peers, differing[names]) for names, peers in groups.items()}
     named = []
     for each in configurations:
         names = (each.dataset, each.model)
         model = f"{each.model} on {each.dataset}" if several else each.model
         seed = f"seed {each.seeds[0]}" if len(groups[names]) > 1 and not differing[names] else ""
-        words = (model, settings_text(each, differing[names]), seed)
+        words = (model, texts[names][each.key], seed)
         named.append(replace(each, label=", ".join(filter(None, words))))
     return told_apart(named)
 
@@ -63,17 +64,30 @@ def differing_settings(configurations: Iterable[Configuration]) -> list[str]:
     return [name for name, found in values.items() if len(found) > 1 and name not in NAMED]
 
 
-def settings_text(configuration: Configuration, names: Iterable[str]) -> str:
-    """Settings in words; those that it has not are left away."""
+def settings_texts(configurations: Sequence[Configuration], names: Sequence[str]) -> dict[str, str]:
+    """Settings in words, by the key of the configuration; numbers with four digits where these tell all apart."""
+    exact = {each.key: settings_text(each, names, shortest) for each in configurations}
+    texts = {each.key: settings_text(each, names, four_digits) for each in configurations}
+    return texts if len(set(texts.values())) == len(set(exact.values())) else exact
+
+
+def settings_text(configuration: Configuration, names: Iterable[str], number: Callable[[float], str]) -> str:
+    """Those that it has not are left away."""
     settings = configuration.settings
-    return ", ".join(f"{name} {plain(name, settings[name])}" for name in names if settings.get(name) is not None)
+    return ", ".join(
+        f"{name} {plain(name, settings[name], number)}" for name in names if settings.get(name) is not None
+    )
 
 
-def plain(name: str, value: Any) -> str:
+def plain(name: str, value: Any, number: Callable[[float], str]) -> str:
     """A setting's value as one reads it; of a file of weights its name, wherever it lies."""
     if isinstance(value, float):
-        return shortest(value)
+        return number(value)
     return Path(value).name if name == "weights" else str(value)
+
+
+def four_digits(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def frame_of(configurations: Sequence[Configuration], epochs: Mapping[str, int]) -> "pd.DataFrame":
@@ -98,7 +112,7 @@ def row_of(configuration: Configuration, differing: list[str], epochs: Mapping[s
     settings = configuration.settings
     row |= {name: settings.get(name) for name in differing}
     if row.get("weights"):
-        row["weights"] = plain("weights", row["weights"])
+        row["weights"] = plain("weights", row["weights"], shortest)
     row["seed_of_each"] = " ".join(map(str, configuration.seeds))
     row["test_accuracy_of_each"] = " ".join(f"{value:.6g}" for value in configuration.values_of("test_accuracy"))
     row["run_ids"] = " ".join(each.run_id for each in configuration.trainings)
@@ -108,16 +122,17 @@ def row_of(configuration: Configuration, differing: list[str], epochs: Mapping[s
 def rows_to_read(configurations: Sequence[Configuration], epochs: Mapping[str, int]) -> "list[Row]":
     """The table as people read it: percentages, mean ± standard deviation; columns that nobody has are left away."""
     differing = differing_settings(configurations)
-    rows = [row_to_read(each, differing, epochs) for each in configurations]
+    texts = settings_texts(configurations, differing)
+    rows = [row_to_read(each, texts[each.key], epochs) for each in configurations]
     used = [name for name in rows[0] if any(row[name] for row in rows)]
     return [{name: row[name] for name in used} for row in rows]
 
 
-def row_to_read(configuration: Configuration, differing: list[str], epochs: Mapping[str, int]) -> "Row":
+def row_to_read(configuration: Configuration, settings: str, epochs: Mapping[str, int]) -> "Row":
     return {
         "data set": configuration.dataset,
         "model": configuration.model,
-        "settings that differ": settings_text(configuration, differing),
+        "settings that differ": settings,
         "seeds": seeds_text(configuration.seeds),
         "test accuracy": with_spread(configuration, "test_accuracy", percent),
         "validation": with_spread(configuration, "best_val_accuracy", percent),

@@ -69,6 +69,11 @@ class Configuration:
         return configuration_of(self.trainings[0].settings)
 
     @property
+    def key(self) -> str:
+        """Equal for configurations whose seeds are compared with each other."""
+        return self.trainings[0].key
+
+    @property
     def dataset(self) -> str:
         return str(self.settings["dataset"])
 
@@ -113,7 +118,7 @@ def training_of(run: Any) -> Training | LeftOut:
     if run.info.status != "FINISHED":
         return LeftOut(run_id, name, f"is {run.info.status}, not FINISHED")
     if "settings" not in tags:
-        return LeftOut(run_id, name, "has no tag settings, by which runs are compared: an older version has made it")
+        return LeftOut(run_id, name, "has no tag settings, by which runs are compared (older versions made none)")
     try:
         settings = json.loads(tags["settings"])
     except ValueError:

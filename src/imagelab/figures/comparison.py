@@ -92,11 +92,12 @@ def explore_cost(table: pd.DataFrame) -> go.Figure:
     """Accuracy over parameters and over seconds of training.
 
     Args:
-        table: columns label, accuracy, parameters, seconds; a row a configuration.
+        table: columns label, style (a number, as `style_of` takes it), accuracy, parameters, seconds; a row a
+            configuration.
     """
     figure = make_subplots(2, 1, subplot_titles=["over parameters", "over seconds of training"], vertical_spacing=0.16)
-    for index, row in enumerate(table.to_dict("records")):
-        label = str(row["label"])
+    for row in table.to_dict("records"):
+        label, index = str(row["label"]), int(row["style"])
         for number, value in enumerate((row["parameters"], row["seconds"]), 1):
             dot = go.Scatter(x=[value], y=[row["accuracy"]], mode="markers", name=in_lines(label))
             dot.update(marker={"size": 12, "color": COLORS[index % len(COLORS)], "symbol": index // len(COLORS)})

@@ -16,6 +16,7 @@ from imagelab.errors import DataError, SettingsError, one_line
 from imagelab.prediction.parquet_rows import IMAGE, RowGroup, Source
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+PARQUET = b"PAR1"  # with which such a file begins
 LIST_SCHEMA = pa.schema({"path": pa.string(), "file": pa.binary()})  # the name to show, and the very name
 NAMES_AT_ONCE = 10_000
 Inode = tuple[int, int]
@@ -35,6 +36,8 @@ def open_source(images: Path, listing: Path, output: Path, excluded: Path) -> So
     if images.suffix.lower() in SUFFIXES and images.is_file():
         raise SettingsError(f"images={images}: is a single image; give a folder of images (-P images={images.parent})")
     if images.is_file():
+        if not looks_like_parquet(images):
+            raise SettingsError(f"images={images}: must be a folder of images, a Parquet file or a folder of them")
         return of_parquet([images])
     count, digest = write_listing(images, listing, [excluded])
     if count:
@@ -45,6 +48,11 @@ def open_source(images: Path, listing: Path, output: Path, excluded: Path) -> So
     if not files:
         raise SettingsError(f"images={images}: no images ({', '.join(SUFFIXES)}) and no Parquet files are in it")
     return of_parquet(files)
+
+
+def looks_like_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
 
 
 def of_parquet(files: Sequence[Path]) -> Source:

@@ -1,5 +1,6 @@
 """The command `predict`: what was begun, what is missing, the engine, and the one file at the end."""
 
+import json
 import shlex
 import shutil
 import time
@@ -156,7 +157,7 @@ def conclusion(shards: ShardFolder, count: int, unreadable: int, images: int, se
     failed = f", {unreadable:,} unreadable (listed in {shards.unreadable})" if unreadable else ""
     now = "" if images == count else f", {images:,} of them now"
     speed = f" ({images / seconds:,.0f} images/s)" if images > seconds else ""  # of a few, loading the model is all
-    look = f"import pandas; print(pandas.read_parquet({str(shards.output)!r}))"
+    look = f"import pandas; print(pandas.read_parquet({json.dumps(str(shards.output))}).head(20).to_string())"
     return (
         f"{count:,} images{failed}{now}, in {seconds:.1f} s{speed}: {shards.output}\n"
         f"look at it: python -c {shlex.quote(look)}"

@@ -49,6 +49,9 @@ def find_candidate(client: "Client", settings: PromoteSettings, rolled_back: Map
     if found:
         return found
     reason = f"no finished run of {settings.model} on {settings.dataset} has a model"
+    if limited:
+        reason = f"every run of {settings.model} on {settings.dataset} with a model was trained with a limit of images"
+        raise nothing_to_work_on(client, "promote", f"{reason}; give run_id=..., or train on all of them")
     train = command_line("train", dataset=settings.dataset, model=settings.model)
     raise nothing_to_work_on(client, "promote", f"{reason}; train one: {train}")
 

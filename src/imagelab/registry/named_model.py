@@ -99,8 +99,9 @@ def find_named_model(client: "Client", run_id: str | None, model_uri: str | None
 def of_run(client: "Client", run_id: str) -> NamedModel:
     run = existing_run(client, run_id)
     if (model_id := model_of(client, run)) is None:
-        reason = OTHER_ROLES.get(role_of(run), "has no model")
-        raise SettingsError(f"run_id={run_id}: {'is ' if role_of(run) in OTHER_ROLES else ''}{reason}")
+        role = role_of(run)
+        other = OTHER_ROLES.get(role, f"of the role {role} and has no model; name the run of a training")
+        raise SettingsError(f"run_id={run_id}: {'has no model' if role == 'final' else f'is {other}'}")
     return NamedModel(model_id, run)
 
 

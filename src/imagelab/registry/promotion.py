@@ -51,7 +51,7 @@ def show_history(client: "Client", command: str, settings: "RegistrySettings") -
     model = find_registered_model(client, settings.registered_model)
     if model is None:
         name = settings.registered_model
-        reason = f"{name}: has no history; begin it with: {command_for('promote', name)}"
+        reason = f"{name} has no history yet: nothing of it was ever promoted"
         raise nothing_to_work_on(client, command, reason)
     return history_text(model)
 

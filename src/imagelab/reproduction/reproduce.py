@@ -8,6 +8,7 @@ from imagelab.comparison.compare import (
     compare_selection,
     labelled_selection,
     log_figures,
+    make_output_folder,
     page_of,
     show_result,
     write_files,
@@ -45,6 +46,7 @@ def reproduce(settings: ReproduceSettings) -> str:
         ImagelabError: with the reason; the parent run, and the one of that training, are then FAILED.
         Interrupted: on Ctrl-C or SIGTERM; both are then KILLED, and the same command goes on.
     """
+    make_output_folder(settings.output)
     client = use_tracking_store()
     with failure_noted(client, "parent"):
         fitters = load_fitters(settings)
@@ -57,7 +59,7 @@ def reproduce(settings: ReproduceSettings) -> str:
     }
     with repeatable_parent(client, name, identity, settings.record()) as parent:
         needed = time_needed(client, settings.trainings())
-        say(f"run {parent.run_id}: {'going on with' if parent.resumed else 'training'}")
+        say(f"run {parent.run_id}: {'going on' if parent.resumed else 'training'}")
         planned = planned_trainings(settings, needed)
         series = TrainingSeries(parent, planned, lambda training: fitters[training.dataset], is_forecast=True)
         if series.left:
@@ -123,7 +125,6 @@ def compare_children(parent: Run, settings: ReproduceSettings) -> "Comparison":
 def log_report(parent: Run, comparison: "Comparison", reproduction: Reproduction) -> None:
     """Files, figures and a description, on the parent run; the files in the folder `output`, too."""
     folder = reproduction.settings.output
-    folder.mkdir(exist_ok=True)
     page = page_of(
         comparison, reproduction.title, f"This run: {parent.address}", list(reference_sections(reproduction))
     )

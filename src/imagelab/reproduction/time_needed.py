@@ -19,10 +19,10 @@ from imagelab.console import say
 from imagelab.progress import in_words
 from imagelab.settings import ReproduceSettings, TrainSettings, configuration_key
 from imagelab.tracking import runs_of_all, use_tracking_store
-from imagelab.training_series import PlannedTraining
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
+    from imagelab.training_series import PlannedTraining
 
 # Measured on an AMD EPYC with AVX2, in float32: processor seconds of an epoch of the whole training split.
 WORK = {
@@ -135,7 +135,7 @@ def convolution_speed() -> float:
     return done / 1000 / (time.monotonic() - started)
 
 
-def say_what_comes(settings: ReproduceSettings, left: Sequence[PlannedTraining], source: str) -> None:
+def say_what_comes(settings: ReproduceSettings, left: "Sequence[PlannedTraining]", source: str) -> None:
     """What will be trained, and how long it will take, before it begins.
 
     Args:

@@ -32,5 +32,5 @@ def shortest(value: float) -> str:
 
 
 def label(name: str, value: Any) -> str:
-    shown = shortest(value) if isinstance(value, float) else Path(value).name if name == "weights" else str(value)
+    shown = f"{value:.4g}" if isinstance(value, float) else Path(value).name if name == "weights" else str(value)
     return f"{SHORT.get(name, name.replace('_', ' '))} {shown}"
