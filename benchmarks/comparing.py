@@ -36,7 +36,11 @@ def main() -> None:
             store = make_store(Path(folder), count)
             command = ["-m", "entrypoints.compare", f"--output={folder}/comparison", *options]
             spent = measure(*command, env={"MLFLOW_TRACKING_URI": store})
-        print(f"{count:,} runs: {spent['wall_seconds']:.1f} s, {spent['peak_megabytes']:,.0f} MB", flush=True)
+        print(
+            f"{count:,} runs: {spent['wall_seconds']:.1f} s, {spent['processor_seconds']:.1f} processor seconds, "
+            f"{spent['peak_megabytes']:,.0f} MB",
+            flush=True,
+        )
 
 
 def make_store(folder: Path, count: int) -> str:

@@ -1,4 +1,4 @@
-"""One measured process a row: what it printed last, how long it took and the most memory it held."""
+"""One measured process a row: what it printed last, what time and processor time it took, and its most memory."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run Python with these arguments; return its last line (JSON) with `wall_seconds` and `peak_megabytes`.
+    """Run Python with these arguments; return its last line (JSON) with its resources.
 
-    Earlier lines of JSON are under `rows`.
+    They are `wall_seconds`, `processor_seconds` (user + sys) and `peak_megabytes`. Earlier lines are under `rows`.
 
     Raises:
         SystemExit: it failed; what it said is printed.
@@ -32,5 +32,9 @@ def measure(*command: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         if status:
             raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
     rows = [json.loads(line) for line in lines if line.startswith("{")]
-    resources = {"wall_seconds": time.perf_counter() - started, "peak_megabytes": usage.ru_maxrss / 1024}
+    resources = {
+        "wall_seconds": time.perf_counter() - started,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_megabytes": usage.ru_maxrss / 1024,
+    }
     return {**(rows.pop() if rows else {}), **resources, "rows": rows}
