@@ -12,15 +12,15 @@ from imagelab.console import say, show
 from imagelab.data import DATASETS, find_dataset
 from imagelab.errors import SettingsError
 from imagelab.keras_startup import start_keras
-from imagelab.registry.report import rendered
 from imagelab.settings import CompareSettings
+from imagelab.tables import rendered
 from imagelab.tracking import Run, operation_run, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
     from imagelab.comparison.report import Section
     from imagelab.data.dataset import Dataset
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
     from imagelab.tracking import Client
 
 MOST_COMPARED = 20  # configurations whose curves and pairs are shown

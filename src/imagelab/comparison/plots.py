@@ -19,7 +19,7 @@ from imagelab.figures.comparison import (
 )
 
 if TYPE_CHECKING:
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
 
 
 def accuracy_plots(comparison: Comparison) -> Iterator[Plot]:

@@ -14,7 +14,7 @@ from imagelab.figures.comparison import compressed_plotly
 
 if TYPE_CHECKING:
     from imagelab.comparison.differences import Picture
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from imagelab.comparison.table import rows_to_read
 from imagelab.figures.comparison import explore_confusion_difference
 
 if TYPE_CHECKING:
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
 
 MOST_LISTED = 200  # rows of a table on the page; the rest is in the CSV
 HOW_TO_READ = (

@@ -13,7 +13,7 @@ from imagelab.settings import shortest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
 
 NAMED = ("dataset", "model")  # settings that have a column of their own
 SCORES = {  # column of the CSV: metric

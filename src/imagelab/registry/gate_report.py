@@ -13,7 +13,8 @@ from imagelab.evaluation.significance import PairedOutcomes
 from imagelab.registry.find_version import find_version
 from imagelab.registry.gate import Bounds, objections
 from imagelab.registry.registered_model import RegisteredModel
-from imagelab.registry.report import comparison_rows, rendered
+from imagelab.registry.report import comparison_rows
+from imagelab.tables import rendered
 from imagelab.tracking import Run
 
 if TYPE_CHECKING:

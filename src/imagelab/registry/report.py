@@ -1,20 +1,16 @@
 """What a promotion, a rollback and a history say to a person."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from imagelab.registry.event_log import Log
 from imagelab.registry.registered_model import RegisteredModel
+from imagelab.tables import Row
 
 if TYPE_CHECKING:
     from imagelab.registry.scores import VersionScores
 
-Row = dict[str, str]
-WIDTH = 130  # characters of a wide table that does not go to a terminal
 FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
     "top_5_accuracy": ("top-5 accuracy", "{:.2%}"),
@@ -41,25 +37,6 @@ def comparison_rows(comparison: "VersionScores", versions: Sequence[str]) -> lis
             {"": "McNemar, p of being worse", "challenger": f"{pairs.p_value('second is worse'):.3g}", "champion": ""}
         )
     return rows
-
-
-def rendered(rows: Iterable[Row], title: str = "", folded: Collection[str] | None = None) -> str:
-    """Rows as a table for a terminal, in colour where it is one.
-
-    Args:
-        folded: columns whose values may take several lines; None: all. Where no terminal is, WIDTH is there for them.
-    """
-    rows, console = list(rows), Console()
-    if folded is not None and not console.is_terminal:
-        console.width = max(console.width, WIDTH)
-    table = Table(title=title or None, title_justify="left", title_style="")
-    for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold", no_wrap=folded is not None and name not in folded)
-    for row in rows:
-        table.add_row(*row.values())
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get().rstrip()
 
 
 def history_lines(log: Log, newest: int | None = None) -> list[str]:

@@ -12,8 +12,8 @@ from imagelab.reference import Stated, stated_of
 
 if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
-    from imagelab.registry.report import Row
     from imagelab.settings import ReproduceSettings
+    from imagelab.tables import Row
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from imagelab.reproduction.stated_findings import findings_beside
 
 if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
-    from imagelab.registry.report import Row
     from imagelab.settings import ReproduceSettings
+    from imagelab.tables import Row
 
 NO_REFERENCE = "The reference states nothing of these data sets."
 TABLE = "The reference beside ours: test accuracy, parameters, time"

@@ -15,11 +15,11 @@ from imagelab.comparison.compare import (
 )
 from imagelab.console import command_line, say, show
 from imagelab.experiment import load_fitter
-from imagelab.registry.report import rendered
 from imagelab.reproduction.beside import rows_to_read
 from imagelab.reproduction.report import Reproduction, reference_sections, reproduction_of, write_reference_files
 from imagelab.reproduction.time_needed import TimeNeeded, say_what_comes, time_needed
 from imagelab.settings import CompareSettings, ReproduceSettings, name_of
+from imagelab.tables import rendered
 from imagelab.tracking import (
     Run,
     failure_noted,

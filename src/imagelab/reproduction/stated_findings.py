@@ -16,7 +16,7 @@ from imagelab.reference import ANIMALS, CONFUSED, EASY, GAPS, VEHICLES, StatedGa
 if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
     from imagelab.data.dataset import Dataset
-    from imagelab.registry.report import Row
+    from imagelab.tables import Row
 
 
 def findings_beside(comparison: "Comparison") -> "list[Row]":
