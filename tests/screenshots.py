@@ -120,7 +120,7 @@ class Page:
 
 
 def show_runs(page: Page) -> None:
-    """The list of runs, and the curves and pictures of several."""
+    """The list of runs, and the curves of several."""
     page.open("?viewStateShareKey=imagelab", "Expand rows", "test_accuracy")
     page.click("Hide banner")
     time.sleep(SETTLED)
@@ -128,9 +128,6 @@ def show_runs(page: Page) -> None:
     page.open(CHARTS, "val_accuracy", "seed 0", "seed 1")
     search(page, "val_")
     page.save("runs-curves")
-    page.open(CHARTS, "confusion_matrix", "seed 0", "seed 1")
-    search(page, "confusion_matrix")
-    page.save("runs-images")
 
 
 # Ordered by a metric, replicates have rows of their own; otherwise they are hidden below their parents.
