@@ -46,6 +46,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory, mobilenet_weights: str) -> 
             process.kill()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_notebook_runs_on_tiny_data(script: Path, kernel: Any) -> None:
     notebook = read(script)

@@ -113,6 +113,7 @@ class Clients:
                     self.answers.append((0, str(error)))
 
 
+@pytest.mark.thorough
 def test_the_story_of_a_model_in_use(trained: Story) -> None:
     worse, better = trained.train(epochs=1), trained.train(epochs=4)
     assert worse != better

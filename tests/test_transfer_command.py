@@ -166,27 +166,19 @@ def test_the_cache_is_emptied_by_a_command(
     assert not shards(cache)
 
 
-@pytest.mark.parametrize(
-    ("images", "accuracy", "top_5", "superclass"),
-    [
-        (["limit=5000", "epochs=6"], 0.28, 0.57, 0.43),
-        pytest.param(["epochs=3"], 0.48, 0.77, 0.6, marks=pytest.mark.thorough, id="all"),
-    ],
-)
-def test_real_weights_on_real_data(
-    project: Project, cache: dict[str, str], images: list[str], accuracy: float, top_5: float, superclass: float
-) -> None:
-    """ResNet50 at 32 pixels; pixels fed to it without its own preprocessing give 12 % of all images."""
+@pytest.mark.thorough
+def test_real_weights_on_real_data(project: Project, cache: dict[str, str]) -> None:
+    """ResNet50 at 32 pixels; pixels fed to it without its own preprocessing give 12 %."""
     real_data("cifar100")
     weights = real_resnet50_weights()
-    words = ["model=resnet50", "dataset=cifar100", f"weights={weights}", "image_size=32", *images]
+    words = ["model=resnet50", "dataset=cifar100", f"weights={weights}", "image_size=32", "epochs=3"]
     code, _, errors = finish(project.train(*words, **cache))
     assert code == 0, errors
     (run,) = project.runs()
     metrics = run.data.metrics
-    assert metrics["test_accuracy"] > accuracy
-    assert metrics["test_top_5_accuracy"] > top_5
-    assert metrics["test_superclass_accuracy"] > superclass
+    assert metrics["test_accuracy"] > 0.48
+    assert metrics["test_top_5_accuracy"] > 0.77
+    assert metrics["test_superclass_accuracy"] > 0.6
     assert 0.17 < metrics["test_errors_inside_superclass"] < 0.4
     artifacts = project.artifacts(run.info.run_id)
     assert {"evaluation/superclass_confusion_matrix.csv", "figures/superclass_confusion_matrix.png"} <= artifacts
