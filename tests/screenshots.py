@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
+from selenium.webdriver.common.keys import Keys
 
 from tests.conftest import ROOT, answers, free_port, open_chromium, wait_until
 
@@ -31,6 +32,13 @@ const found = [...document.querySelectorAll("button")].find(
 found?.click();
 return Boolean(found);
 """
+BUTTONS = """
+let card = [...document.querySelectorAll("*")].find(
+    each => !each.children.length && each.textContent.trim() === arguments[0]);
+while (!card.querySelector("[data-testid='experiment-view-compare-runs-card-menu']")) card = card.parentElement;
+return [...card.querySelectorAll("button")];
+"""  # of the chart with this title: to enlarge it, and its menu
+MENU_ITEM = "return [...document.querySelectorAll('[role=menuitem]')].find(each => each.innerText === arguments[0])"
 FINAL, BEST = "tags.role = 'final' and tags.dataset = 'digits'", "metrics.`test_accuracy`"
 SETTLED = 4.0  # seconds after which MLflow's page has drawn what it has loaded
 
@@ -120,7 +128,7 @@ class Page:
 
 
 def show_runs(page: Page) -> None:
-    """The list of runs, and the curves of several."""
+    """The list of runs, and the curves and confusion matrices of several."""
     page.open("?viewStateShareKey=imagelab", "Expand rows", "test_accuracy")
     page.click("Hide banner")
     time.sleep(SETTLED)
@@ -128,15 +136,34 @@ def show_runs(page: Page) -> None:
     page.open(CHARTS, "val_accuracy", "seed 0", "seed 1")
     search(page, "val_")
     page.save("runs-curves")
+    page.open(CHARTS, "val_accuracy", "seed 0", "seed 1")
+    compare_images(page, "confusion_matrix")
+    page.save("runs-images")
 
 
 # Ordered by a metric, replicates have rows of their own; otherwise they are hidden below their parents.
 CHARTS = f"?searchFilter={quote(FINAL)}&orderByKey={quote(BEST)}&orderByAsc=false&compareRunsMode=CHART"
 
 
+def compare_images(page: Page, name: str) -> None:
+    """Switch the runs' parameters off in the chart of these images, then show it alone, large."""
+    search(page, name)
+    enlarge, menu, *_ = page.browser.execute_script(BUTTONS, name)
+    menu.click()
+    page.wait_for("Configure")
+    page.browser.execute_script(MENU_ITEM, "Configure").click()
+    page.wait_for("Save changes")
+    page.browser.find_element("css selector", "[role=dialog] [role=switch]").click()
+    page.click("Save changes")
+    time.sleep(SETTLED)
+    enlarge.click()
+    time.sleep(SETTLED)
+
+
 def search(page: Page, words: str) -> None:
     """Show the charts alone whose name has these words."""
     field = page.browser.find_element("css selector", "input[placeholder='Search metric charts']")
+    field.send_keys(Keys.CONTROL, "a")
     field.send_keys(words)
     time.sleep(2 * SETTLED)
 
