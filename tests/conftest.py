@@ -77,6 +77,16 @@ def project(tmp_path: Path, empty_database: Path) -> "Iterator[Project]":
     project.end()
 
 
+@pytest.fixture
+def client(project: "Project", monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The store of the project, for code that runs in this process as if it had been typed there."""
+    from imagelab.tracking import use_tracking_store
+
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
+    return use_tracking_store()
+
+
 def make_project(folder: Path, empty_database: Path) -> "Project":
     """A copy of the project in a folder, with a tracking database of its own."""
     folder.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,9 +8,9 @@ from imagelab import doctor
 from imagelab.data.dataset import Dataset
 from imagelab.doctor import Finding
 from imagelab.registry.overview import TrainedModel
-from imagelab.tracking import REPEAT, runs_folder, use_tracking_store
+from imagelab.tracking import REPEAT, runs_folder
 from imagelab.tracking.presentation import PARENT
-from tests.conftest import Project, real_data
+from tests.conftest import real_data
 
 
 def test_it_finds_data_wherever_the_loaders_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -52,12 +53,7 @@ def test_what_calls_for_something_is_what_to_type_next() -> None:
     assert doctor.next_command(found[:1]) == "mlflow run . -e train --env-manager local"
 
 
-def test_of_an_interrupted_run_below_another_the_command_of_both_is_to_be_repeated(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    client = use_tracking_store()
+def test_of_an_interrupted_run_below_another_the_command_of_both_is_to_be_repeated(client: Any) -> None:
     alone, parent = (client.create_run("0").info.run_id for _ in range(2))
     child = client.create_run("0", tags={PARENT: parent}).info.run_id
     for run_id in (alone, child):

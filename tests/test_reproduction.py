@@ -21,8 +21,8 @@ from imagelab.reproduction.beside import beside_of
 from imagelab.reproduction.report import reproduction_of, text_of, write_reference_files
 from imagelab.reproduction.reproduce import planned_trainings
 from imagelab.settings import ReproduceSettings, parse
-from imagelab.tracking import use_own_experiment, use_tracking_store
-from tests.conftest import ROOT, Project
+from imagelab.tracking import use_own_experiment
+from tests.conftest import ROOT
 from tests.results_table import KEPT, results_table
 
 
@@ -129,11 +129,8 @@ def test_each_figure_and_finding_of_the_reference_stands_beside_ours(tmp_path: A
 
 
 def test_a_reproduction_has_an_experiment_of_its_own_unless_another_is_named(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    client = use_tracking_store()
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     assert use_own_experiment(client, "reproduction") == ""
     assert os.environ["MLFLOW_EXPERIMENT_NAME"] == "mine"

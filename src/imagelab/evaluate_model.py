@@ -93,7 +93,7 @@ class Subject:
 
     @property
     def tags(self) -> dict[str, str]:
-        return {**self.named.tags("evaluated"), "dataset_digest": self.dataset.digest}
+        return self.named.tags("evaluated", self.dataset.digest)
 
     @property
     def target(self) -> str:

@@ -1,6 +1,5 @@
 """What an evaluation has found out, in tables and in words: beside the training's figures, and of changed answers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation_report import GIVEN, TEST, VALIDATION, WORDS
 from imagelab.figures.galleries import draw_samples
 from imagelab.prediction.labelled_images import OTHER_CLASS, LabelledImages, shortened
-from imagelab.tracking import Run, request
+from imagelab.tracking import Run, request, settings_of
 
 FEW = 30  # given images, of which a difference is hardly ever shown
 
@@ -81,7 +80,7 @@ def trained_scores(run: Run, trained: Any, target: str) -> tuple[dict[str, float
     scores = {"accuracy": metrics["best_val_accuracy"]} if "best_val_accuracy" in metrics else {}
     losses = request(run.client.get_metric_history, trained.info.run_id, "val_loss")
     best = [point.value for point in losses if point.step == metrics.get("best_epoch")]
-    if json.loads(trained.data.tags.get("settings", "{}")).get("label_smoothing"):
+    if settings_of(run.client, trained).get("label_smoothing"):
         best = []  # its val_loss is of smoothed labels
     return scores | ({"loss": best[0]} if best else {}), "the best epoch's validation"
 

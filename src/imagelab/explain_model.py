@@ -76,7 +76,7 @@ class Subject:
 
     @property
     def tags(self) -> dict[str, str]:
-        return {**self.named.tags("explained"), "dataset_digest": self.dataset.digest}
+        return self.named.tags("explained", self.dataset.digest)
 
 
 def subject_of(client: "Client", settings: ExplainSettings) -> Subject:

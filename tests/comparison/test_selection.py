@@ -10,16 +10,7 @@ from imagelab.comparison.selection import Selection, select
 from imagelab.comparison.table import frame_of, labelled
 from imagelab.errors import SettingsError
 from imagelab.settings import CompareSettings, configuration_key, parse, validate
-from imagelab.tracking import use_tracking_store
 from tests.comparison.made_runs import make_run
-from tests.conftest import Project
-
-
-@pytest.fixture
-def client(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    return use_tracking_store()
 
 
 @pytest.fixture

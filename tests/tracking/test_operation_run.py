@@ -14,18 +14,9 @@ from imagelab.tracking import (
     operation_run,
     runs_folder,
     this_process,
-    use_tracking_store,
     write_param_once,
 )
 from imagelab.tracking.outbox import Outbox
-from tests.conftest import Project
-
-
-@pytest.fixture
-def client(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    return use_tracking_store()
 
 
 def newest(client: Any) -> Any:

@@ -3,20 +3,12 @@
 import json
 from typing import Any
 
-import pytest
 from matplotlib.figure import Figure
 from mlflow.utils.name_utils import _generate_random_name
 
-from imagelab.tracking import operation_run, show_side_by_side, use_tracking_store
+from imagelab.tracking import operation_run, show_side_by_side
 from imagelab.tracking.presentation import is_invented, offer_columns
 from tests.conftest import Project
-
-
-@pytest.fixture
-def client(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    return use_tracking_store()
 
 
 def test_names_that_mlflow_makes_up_are_known() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from imagelab.errors import Interrupted, SettingsError
 from imagelab.settings import TrainSettings
-from imagelab.tracking import children_of, open_child, repeatable_parent, runs_folder, this_process, use_tracking_store
+from imagelab.tracking import children_of, open_child, repeatable_parent, runs_folder, this_process
 from imagelab.tracking.presentation import log_description
 from imagelab.tracking.repeatable_parent import is_resumable
 from tests.conftest import Project
@@ -15,13 +15,6 @@ from tests.tracking.test_operation_run import interrupt_once
 
 IDENTITY = {"phase": "replicates", "settings": "{}", "dataset_digest": "d"}
 SETTINGS = TrainSettings(seeds="2").with_recipe().record()
-
-
-@pytest.fixture
-def client(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
-    return use_tracking_store()
 
 
 def dead() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagelab.comparison.selection import Selection, select
-from imagelab.comparison.table import frame_of, labelled, markdown, rows_to_read
+from imagelab.comparison.table import frame_of, labelled, markdown
 from imagelab.comparison.training import Configuration
 from imagelab.console import say, show
 from imagelab.data import DATASETS, find_dataset
@@ -119,7 +119,7 @@ def data_here(configurations: Sequence[Configuration]) -> "dict[str, Dataset]":
 
 def show_result(comparison: "Comparison") -> None:
     """The table and the findings, on the terminal."""
-    rows = rows_to_read(comparison.selection.configurations, comparison.results.epochs)
+    rows = comparison.rows
     show(rendered(map(for_terminal, rows[:MOST_ROWS]), folded=("model", "settings that differ")))
     if len(rows) > MOST_ROWS:
         show(f"{len(rows) - MOST_ROWS} more rows are in performance_comparison.csv")
@@ -153,7 +153,6 @@ def write_files(comparison: "Comparison", page: str, folder: Path) -> Iterator[P
     from imagelab.comparison.pairs import frame_of_pairs
 
     selection, epochs = comparison.selection, comparison.results.epochs
-    rows = rows_to_read(selection.configurations, epochs)
     left_out = pd.DataFrame(selection.left_out, columns=["run_id", "name", "reason"])
     for name, table in {
         "performance_comparison": frame_of(selection.configurations, epochs),
@@ -164,7 +163,7 @@ def write_files(comparison: "Comparison", page: str, folder: Path) -> Iterator[P
         yield folder / f"{name}.csv"
     findings = [f"- {finding}" for finding in comparison.findings]
     pages = {
-        "performance_comparison.md": "\n".join([markdown(rows), "", *findings, ""]),
+        "performance_comparison.md": "\n".join([markdown(comparison.rows), "", *findings, ""]),
         "report.html": page,
     }
     for name, text in pages.items():

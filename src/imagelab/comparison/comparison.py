@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imagelab.comparison.findings import Finding
 from imagelab.comparison.pairs import Pair
 from imagelab.comparison.results import Results
 from imagelab.comparison.selection import Selection
+from imagelab.comparison.table import rows_to_read
 from imagelab.comparison.training import Configuration
 
 if TYPE_CHECKING:
     from imagelab.data.dataset import Dataset
+    from imagelab.tables import Row
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Comparison:
     pairs: Sequence[Pair]
     findings: Sequence[Finding]
     data: "Mapping[str, Dataset]" = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> "list[Row]":
+        """The table, a row a configuration, as the terminal, the page and the Markdown show it."""
+        return rows_to_read(self.selection.configurations, self.results.epochs)
 
     @property
     def datasets(self) -> list[str]:

@@ -92,13 +92,13 @@ def price(one: Configuration, other: Configuration) -> str:
 
 def of_classes(best: Configuration, results: "Results") -> Said:
     """Hardest and easiest classes and most confused pairs, of the network of the lowest seed of the best."""
-    if not (trainings := results.of(best)):
+    if (found := results.answers_of(best)) is None:
         return
-    answers = results.predictions[trainings[0].run_id]
+    seed, answers = found
     by_class = answers.groupby("class", sort=False)["correct"].agg(["sum", "count"])
     by_class = by_class.assign(share=by_class["sum"] / by_class["count"]).sort_values("share", kind="stable")
     counts = [(str(name), int(row["sum"]), int(row["count"])) for name, row in by_class.iterrows()]
-    network = f"{best.label}, seed {trainings[0].seed}"
+    network = f"{best.label}, seed {seed}"
     if len(counts) > 1:
         yield extreme("hardest", "lowest", counts, network), "accuracy-by-class"
         yield extreme("easiest", "highest", counts[::-1], network), "accuracy-by-class"
@@ -143,10 +143,10 @@ def listed(names: Sequence[str]) -> str:
 
 def superclasses(best: Configuration, results: "Results", data: "dict[str, Dataset]") -> Said:
     """The share of errors that stay inside the superclass, against what blind guessing among other classes gives."""
-    trainings, dataset = results.of(best), data.get(best.dataset)
-    if not trainings or dataset is None or not dataset.superclasses:
+    found, dataset = results.answers_of(best), data.get(best.dataset)
+    if found is None or dataset is None or not dataset.superclasses:
         return
-    answers = results.predictions[trainings[0].run_id]
+    seed, answers = found
     wrong, of_class = answers[~answers["correct"]], np.array(dataset.superclasses)
     inside = int((of_class[wrong["label"]] == of_class[wrong["predicted"]]).sum())
     if not len(wrong):
@@ -154,7 +154,7 @@ def superclasses(best: Configuration, results: "Results", data: "dict[str, Datas
     sizes = np.bincount(of_class)[of_class[wrong["label"]]]
     chance = float(((sizes - 1) / (dataset.num_classes - 1)).mean())
     p = share_differs(inside, len(wrong), chance)
-    text = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} errors of {best.label}, seed {trainings[0].seed}"
+    text = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} errors of {best.label}, seed {seed}"
     against = f"guessing among the other classes would give {100 * chance:.1f} % (exact binomial test, p {p_text(p)})"
     verdict = "" if p < SIGNIFICANT else "; that this is more than chance is not shown"
     yield f"{text}, stay inside the superclass; {against}{verdict}", "accuracy-by-class"

@@ -46,6 +46,11 @@ class Results:
         """Its trainings whose predictions are there, in the order of their seeds."""
         return [training for training in configuration.trainings if training.run_id in self.predictions]
 
+    def answers_of(self, configuration: Configuration) -> tuple[int, pd.DataFrame] | None:
+        """Its lowest seed whose predictions are there, and these; None without predictions."""
+        training = next(iter(self.of(configuration)), None)
+        return (training.seed, self.predictions[training.run_id]) if training else None
+
     def accuracy_by_class(self, configuration: Configuration) -> "pd.Series[float] | None":
         """The share of each class's test images that it got right, mean over seeds; None without predictions."""
         found = [self.predictions[training.run_id] for training in self.of(configuration)]

@@ -15,7 +15,6 @@ from imagelab.comparison.plots import (
     largest_differences,
 )
 from imagelab.comparison.report import Item, Plot, Section
-from imagelab.comparison.table import rows_to_read
 from imagelab.figures.comparison import explore_confusion_difference
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ HOW_TO_READ = (
 
 def sections_of(comparison: Comparison) -> Iterator[Section]:
     """In the order of the page; those with nothing to show are left away."""
-    rows = rows_to_read(comparison.selection.configurations, comparison.results.epochs)
+    rows = comparison.rows
     more = f" {len(rows) - MOST_LISTED} more rows are in performance_comparison.csv." if len(rows) > MOST_LISTED else ""
     text = f"{comparison.not_compared}{more}".strip()
     caption = "Performance: mean ± standard deviation over seeds"

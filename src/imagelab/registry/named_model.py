@@ -46,13 +46,14 @@ class NamedModel:
     def architecture(self) -> str:
         return str(self.run.data.tags["model"])
 
-    def tags(self, operation: str) -> dict[str, str]:
+    def tags(self, operation: str, digest: str) -> dict[str, str]:
         """By which the run of what is done with it is found; `operation` is what happens to it, such as "evaluated"."""
         return {
             "dataset": self.dataset,
             "model": self.architecture,
             f"{operation}_model": self.model_id,
             f"{operation}_run": self.run.info.run_id,
+            "dataset_digest": digest,
         }
 
     def load(self) -> LoadedModel:

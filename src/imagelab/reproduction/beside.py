@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imagelab.settings import ReproduceSettings
     from imagelab.tables import Row
 
+MEASURED = "its own recipe, measured"  # column: what the reference's recipe gave when it was run literally
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -81,7 +83,7 @@ def row_to_read(row: Beside) -> "Row":
         "data set": row.dataset,
         "network": row.model,
         "stated": f"about {100 * stated.accuracy:.0f} %" if stated else "",
-        "its own recipe, measured": f"{100 * stated.measured:.1f} % ({stated.how})" if stated else "",
+        MEASURED: f"{100 * stated.measured:.1f} % ({stated.how})" if stated else "",
         "ours": with_spread(ours, "test_accuracy", percent),
         "ours against stated": points,
         "parameters stated": f"about {stated.parameters:,}" if stated else "",

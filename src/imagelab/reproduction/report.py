@@ -10,7 +10,7 @@ from imagelab.comparison.table import markdown
 from imagelab.console import command_line
 from imagelab.figures.shares import draw_shares
 from imagelab.processor import instruction_sets, usable_cores
-from imagelab.reproduction.beside import Beside, beside_of, frame_of, rows_to_read
+from imagelab.reproduction.beside import MEASURED, Beside, beside_of, frame_of, rows_to_read
 from imagelab.reproduction.stated_findings import findings_beside
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def write_reference_files(reproduction: Reproduction, folder: Path) -> Iterator[
 
 
 def shares_of(row: Beside) -> dict[str, float]:
-    stated = {"stated": row.stated.accuracy, "its own recipe, measured": row.stated.measured} if row.stated else {}
+    stated = {"stated": row.stated.accuracy, MEASURED: row.stated.measured} if row.stated else {}
     return {**stated, "ours": row.ours.mean_of("test_accuracy")}
 
 

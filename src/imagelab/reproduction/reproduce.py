@@ -15,7 +15,7 @@ from imagelab.comparison.compare import (
 )
 from imagelab.console import command_line, say, show
 from imagelab.experiment import load_fitter
-from imagelab.reproduction.beside import rows_to_read
+from imagelab.reproduction.beside import MEASURED, rows_to_read
 from imagelab.reproduction.report import Reproduction, reference_sections, reproduction_of, write_reference_files
 from imagelab.reproduction.time_needed import TimeNeeded, say_what_comes, time_needed
 from imagelab.settings import CompareSettings, ReproduceSettings, name_of
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
 
 PHASE = EXPERIMENT = "reproduction"
-MEASURED = "its own recipe, measured"
 SHOWN = ("data set", "network", "stated", MEASURED, "ours", "ours against stated")  # on the terminal
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from imagelab.comparison.findings import difference_in_words
 from imagelab.comparison.pairs import p_text
-from imagelab.comparison.training import Configuration
 from imagelab.evaluation.significance import share_differs
 from imagelab.reference import ANIMALS, CONFUSED, EASY, GAPS, VEHICLES, StatedGap, stated_of
 
@@ -47,14 +46,10 @@ def measured_gap(gap: StatedGap) -> str:
 def best_answers(comparison: "Comparison", dataset: str) -> tuple[str, pd.DataFrame] | None:
     """The network with the highest validation accuracy, of its lowest seed, by name, and its answers; None: none."""
     best = next((each for each in comparison.compared if each.dataset == dataset), None)
-    trainings = comparison.results.of(best) if best else []
-    if not best or not trainings:
+    if best is None or (found := comparison.results.answers_of(best)) is None:
         return None
-    return name_of(best, trainings[0].seed), comparison.results.predictions[trainings[0].run_id]
-
-
-def name_of(configuration: Configuration, seed: int) -> str:
-    return f"{configuration.model}, seed {seed}"
+    seed, answers = found
+    return f"{best.model}, seed {seed}", answers
 
 
 def of_garments(comparison: "Comparison") -> "Iterator[Row]":
