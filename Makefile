@@ -54,7 +54,7 @@ ui: setup ## open the runs on http://127.0.0.1:5000
 doctor: setup ## what this machine has, and what to type next
 	@python -m entrypoints.doctor
 
-PYTEST := python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+PYTEST := python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 test: setup ## run the tests; some by ARGS="-k settings"
 	$(PYTEST) $(ARGS)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def test_a_process_has_its_own_session_folder_and_environment(project: Project) 
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == process.poll() == process.returncode == -signal.SIGKILL
+
+
+def test_who_is_killed_before_it_has_asked_stops_nobody_else(project: Project) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(prepared().path)
+    code, _, errors = finish(project.start(*TRAIN, "--help"))
+    assert code == 0, errors
 
 
 def test_what_is_read_at_import_and_mlflow_run_need_new_processes(project: Project, tmp_path: Path) -> None:

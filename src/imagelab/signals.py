@@ -14,21 +14,45 @@ from imagelab.errors import Interrupted
 INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 SAME_INTERRUPTION = 2.0  # seconds: `mlflow run` answers Ctrl-C by a SIGTERM of its own
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CURRENT: list["Interruption"] = []  # the newest one last
 
 
 @contextmanager
 def interruptible() -> "Iterator[Interruption]":
     """Let Ctrl-C and SIGTERM raise `Interrupted`; what follows within two seconds counts as the same one."""
     interruption = Interruption(hook := sys.unraisablehook)
+    CURRENT.append(interruption)
     handlers = {number: signal.signal(number, interruption.on_signal) for number in SIGNALS}
     sys.unraisablehook = interruption.on_unraisable
     try:
         yield interruption
     finally:
         interruption.over = True
+        CURRENT.remove(interruption)
         sys.unraisablehook = hook
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let an interruption wait for the end of this block, which takes seconds at most.
+
+    For requests to a database in this process: one that is cut in two leaves a transaction open, and the database
+    locked for everybody, as long as the exception is looked at.
+    """
+    interruption = CURRENT[-1] if CURRENT and threading.current_thread() is threading.main_thread() else None
+    if interruption is None:
+        yield
+        return
+    interruption.held += 1
+    try:
+        yield
+    finally:
+        interruption.held -= 1
+        if not interruption.held and (number := interruption.waiting) is not None:
+            interruption.waiting = None
+            interruption.on_signal(number, None)
 
 
 class Interruption:
@@ -36,6 +60,8 @@ class Interruption:
 
     Attributes:
         last: when the newest one was raised (monotonic clock).
+        held: how many blocks are under way in which nothing is raised.
+        waiting: a signal that came in one of them.
         hook: Python's own handler of errors that could not be raised.
         over: whether nothing is left to interrupt.
     """
@@ -43,9 +69,13 @@ class Interruption:
     def __init__(self, hook: Callable[[Any], Any]) -> None:
         self.hook = hook
         self.last, self.over = -SAME_INTERRUPTION, False
+        self.held = 0
+        self.waiting: int | None = None
 
     def on_signal(self, number: int, frame: Any) -> None:
-        if time.monotonic() - self.last >= SAME_INTERRUPTION:
+        if self.held:
+            self.waiting = number
+        elif time.monotonic() - self.last >= SAME_INTERRUPTION:
             self.last = time.monotonic()
             raise Interrupted(signal.Signals(number).name)
 

@@ -22,6 +22,7 @@ READ_AT_IMPORT = (
     *("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES"),
 )
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}  # CUDA does not survive a fork
+LONGEST_START = 300.0  # seconds until a process has begun, on a machine however slow and busy
 USED: list[float] = []  # processor seconds of each forked process that has ended
 PACKAGES = ("entrypoints", "imagelab", "mlflow")  # packages whose modules are run in forked processes
 
@@ -111,6 +112,7 @@ class ForkedProcess(subprocess.Popen[str]):
         socket.send_fds(self.connection, [request(task)], [given, output, errors])
         for each in (given, output, errors):
             os.close(each)
+        self.connection.settimeout(LONGEST_START)
         (self.pid,) = self.receive(BEGUN)
 
     def receive(self, kind: Struct) -> tuple[Any, ...]:

@@ -151,7 +151,11 @@ class Server:
         client, _ = self.listener.accept()
         content, streams, _, _ = socket.recv_fds(client, LARGEST_PART, 3)
         while not content.endswith(b"\n"):
-            content += client.recv(LARGEST_PART)
+            part = client.recv(LARGEST_PART)
+            if not part:  # it was killed before it had asked
+                client.close()
+                return None
+            content += part
         task = Task(**json.loads(content))
         alone, is_alone = os.pipe()
         if child := os.fork():

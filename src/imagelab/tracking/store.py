@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from imagelab.errors import TrackingError
+from imagelab.signals import uninterrupted
 
 if TYPE_CHECKING:
     import mlflow
@@ -66,6 +67,16 @@ def use_tracking_store() -> "mlflow.MlflowClient":
             "start it, or set MLFLOW_TRACKING_URI to one that runs, or unset it to use mlflow.db in this folder"
         ) from error
     return client
+
+
+def whole_requests() -> AbstractContextManager[None]:
+    """For a request to the store: not interrupted in the middle, where this process itself works on the database.
+
+    A server answers by itself, if not at once.
+    """
+    import mlflow
+
+    return nullcontext() if mlflow.get_tracking_uri().startswith("http") else uninterrupted()
 
 
 def connect_once(uri: str) -> None:

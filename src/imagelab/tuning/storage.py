@@ -15,6 +15,7 @@ from optuna.storages._heartbeat import BaseHeartbeat  # no public name, but Optu
 from optuna.trial import TrialState
 
 from imagelab.errors import TrackingError
+from imagelab.signals import uninterrupted
 from imagelab.tracking import database_path, is_alive_here, reason_of, without_password
 from imagelab.tuning.outage import Patience
 from imagelab.tuning.study_lock import ALIVE, lock_database
@@ -43,7 +44,12 @@ class PatientStorage(BaseStorage, BaseHeartbeat):
         Raises:
             TrackingError: the database was away for too long.
         """
-        return self.patience.wait_for(lambda: getattr(self.cached, name)(*arguments, **options))
+
+        def attempt() -> Any:
+            with uninterrupted():
+                return getattr(self.cached, name)(*arguments, **options)
+
+        return self.patience.wait_for(attempt)
 
     def id_of(self, study: str, number: int) -> int:
         """By which the database knows the trial of this number."""
