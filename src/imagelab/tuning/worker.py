@@ -75,6 +75,7 @@ class Worker:
                 lambda trial: self.train(trial, reservation), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
             )
         except Interrupted:
+            reservation.release()  # to return the trial takes the same lock
             self.return_trial()
             raise
         except (ValueError, UpdateFinishedTrialError) as error:
