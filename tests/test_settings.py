@@ -37,7 +37,19 @@ def test_text_may_look_like_anything(note: str) -> None:
         (["--model", "basic_cn"], ["model=basic_cn", "basic_ann, basic_cnn, deeper_cnn", "did you mean basic_cnn"]),
         (["--dataset", "Fashion-MNIST"], ["dataset=Fashion-MNIST", "cifar100", "did you mean fashion_mnist"]),
         (["--learning-rate", "0.1"], ["no setting named 'learning-rate'", "did you mean learning_rate"]),
-        (["--lr", "0.1"], ["no setting named 'lr'", "known settings: dataset, model"]),
+        (["--lr", "0.1"], ["no setting named 'lr'", "did you mean learning_rate"]),
+        (["--qqqq", "0.1"], ["no setting named 'qqqq'", "known settings: dataset, model"]),
+        (
+            ["--augmentation", "flip+rotate"],
+            ["augmentation=flip+rotate", "shift, rotation, zoom", "did you mean rotation"],
+        ),
+        (["--augmentation", "flip+flip"], ["augmentation=flip+flip", "names a change twice"]),
+        (["--augmentation", "none+flip"], ["augmentation=none+flip", "must be none, or some of"]),
+        (["--mix_off_epochs", "2"], ["mix_off_epochs=2", "without mixup or cutmix"]),
+        (["--warmup_epochs", "3", "--epochs", "3"], ["warmup_epochs=3", "fewer than the 3 epochs"]),
+        (["--optimizer", "adam2"], ["optimizer=adam2", "adam, adamw, sgd, lion"]),
+        (["--ema", "1"], ["ema=1", "less than 1"]),
+        (["--cutmix", "-1"], ["cutmix=-1"]),
         (["--epochs", "0"], ["epochs=0", "greater than or equal to 1", "a whole number >= 1 and <= 10000"]),
         (["--epochs", "many"], ["epochs=many", "a whole number"]),
         (["--epochs", "2.5"], ["epochs=2.5", "a whole number"]),
@@ -75,6 +87,14 @@ def test_a_mistake_is_one_line_that_helps(arguments: list[str], said: list[str])
     assert "\n" not in str(error.value)
     for words in said:
         assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("none", "none"), ("flip_shift", "flip+shift"), ("erasing+zoom+flip", "flip+zoom+erasing"), ("shift", "shift")],
+)
+def test_one_augmentation_has_one_name(typed: str, kept: str) -> None:
+    assert parsed("--augmentation", typed).augmentation == kept
 
 
 def test_what_is_allowed_is_said_once() -> None:
@@ -128,6 +148,9 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
         ({"model": "vgg16", "fine_tune_at": "block5_conv1"}, "fine_tune_at=block5_conv1: has no effect without"),
         ({"model": "vgg16", "fine_tune_learning_rate": 1e-5}, "fine_tune_learning_rate=1e-05: has no effect without"),
         ({"model": "vgg16", "augmentation": "flip"}, "augmentation=flip: has no effect on a frozen backbone"),
+        ({"model": "vgg16", "mixup": 0.2}, "mixup=0.2: has no effect on a frozen backbone"),
+        ({"model": "resnet50", "cutmix": 1}, "cutmix=1.0: has no effect on a frozen backbone"),
+        ({"model": "basic_cnn", "warmup_epochs": 12}, "warmup_epochs=12: must be fewer than the 12 epochs"),
     ],
 )
 def test_what_does_not_go_with_the_recipe_is_refused(settings: dict[str, Any], said: str) -> None:

@@ -12,6 +12,7 @@ from imagelab.reporting import (
     SERVED_MODEL,
     Result,
     describe,
+    report_changed_images,
     report_data,
     report_evaluation,
     report_features,
@@ -63,6 +64,8 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
     plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
     checkpoints = Checkpoints(run.checkpoint_folder)
     run.log_rows(checkpoints.rows)
+    if plan.changes_images:
+        report_changed_images(run, fitter.first_batch(plan), dataset.class_names)
     fitter.fit(plan, checkpoints, events_of(run))
 
     best_row = checkpoints.best_row

@@ -15,6 +15,21 @@ Values = dict[str, Any]
 ANY = "any"
 BACKBONE = "backbone"  # any model of BACKBONES
 
+# Every technique switched off; runs of before they existed were trained so.
+OFF: Values = {
+    "optimizer": "adam",
+    "warmup_epochs": 0,
+    "weight_decay": None,  # the optimiser's own
+    "gradient_clipping": 0.0,
+    "gradient_accumulation": 1,
+    "l2": 0.0,
+    "class_weight": "none",
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "mix_off_epochs": 0,
+    "ema": 0.0,
+}
+
 STANDARD: dict[Place, Values] = {
     (ANY, ANY): {
         "epochs": 20,
@@ -24,6 +39,7 @@ STANDARD: dict[Place, Values] = {
         "dropout_rate": None,  # the network's own rates
         "label_smoothing": 0.0,
         "augmentation": "none",
+        **OFF,
     },
     (ANY, "deeper_cnn"): {"learning_rate": 0.0005},
     (ANY, BACKBONE): {  # measured for resnet50 on cifar100, the others take it over

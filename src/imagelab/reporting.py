@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation_report import input_of, report_answers, report_model
 from imagelab.features import FeatureSeconds
 from imagelab.figures.curves import draw_curves, explore_curves
-from imagelab.figures.galleries import draw_samples
+from imagelab.figures.galleries import draw_samples, draw_training_batch
 from imagelab.progress import in_words
 from imagelab.tracking import Run, log_description, show_side_by_side
 
 SERVED_MODEL = Path(__file__).parent / "serving" / "served_model.py"  # stored with each model, to answer for it
 SIDE_BY_SIDE = ("figures/curves.png", "figures/confusion_matrix.png", "figures/incorrect.png")  # of several runs
+MOST_CHANGED = 32  # images
 CONTEXTS = ("training", "validation", "test")
 
 
@@ -81,6 +83,13 @@ def report_data(run: Run, dataset: Dataset, split: SplitSpec, parts: tuple[Split
         f"{dataset.name}: {len(parts[0]):,} images to learn from, {len(parts[1]):,} to choose by, "
         f"{len(dataset.test):,} to test; {dataset.source}"
     )
+
+
+def report_changed_images(run: Run, batch: tuple[np.ndarray, np.ndarray], class_names: Sequence[str]) -> None:
+    """A picture of the first images that the network learns from, where they are changed by chance."""
+    images, targets = (part[:MOST_CHANGED] for part in batch)
+    title = f"the first images that {title_of(run)} learned from"
+    run.log_figure("figures/training_batch.png", draw_training_batch(images, targets, class_names, title))
 
 
 def report_network(run: Run, model: keras.Model) -> None:

@@ -22,7 +22,7 @@ def fit(
 ) -> tuple[Checkpoints, keras.Model]:
     """Train a small network; settings not given are these."""
     on_epoch = settings.pop("on_epoch", lambda row: None)
-    plan = make_plan(**{"seed": 1, "augmentation": "flip_shift", **settings})
+    plan = make_plan(**{"seed": 1, "augmentation": "flip+shift", **settings})
     keras.utils.set_random_seed(plan.seed)
     with under_policy(policy):
         network = build_model(model, DIGITS.image_shape, 10)
@@ -86,6 +86,53 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
     weights = [keras.saving.load_model(c.best_path, compile=False).get_weights() for c in (whole, parts)]
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    "plateau": {"learning_rate_schedule": "plateau", "learning_rate": 0.05, "epochs": 9, "warmup_epochs": 1},
+    "average": {"ema": 0.9, "optimizer": "adamw", "learning_rate_schedule": "linear", "warmup_epochs": 1},
+    "accumulation": {"gradient_accumulation": 7, "gradient_clipping": 0.5, "learning_rate_schedule": "one_cycle"},
+    "mixed": {"mixup": 0.4, "cutmix": 0.5, "mix_off_epochs": 1, "optimizer": "lion", "learning_rate": 0.001},
+    "images": {"augmentation": "rotation+zoom+randaugment+erasing", "optimizer": "sgd", "l2": 1e-3, "epochs": 2},
+    "balanced": {"class_weight": "balanced", "ema": 0.5, "gradient_accumulation": 2},
+}
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_a_technique_goes_on_after_each_epoch_as_if_never_interrupted(tmp_path: Path, name: str) -> None:
+    settings = {"epochs": 4, **TECHNIQUES[name]}
+    whole, _ = fit(tmp_path / "whole", **settings)
+
+    def interrupt(row: dict[str, Any]) -> None:
+        raise Interrupted
+
+    for _ in range(settings["epochs"]):
+        with pytest.raises(Interrupted):
+            fit(tmp_path / "parts", on_epoch=interrupt, **settings)
+    parts, _ = fit(tmp_path / "parts", **settings)
+    assert curves(parts) == curves(whole)
+    weights = [keras.saving.load_model(c.best_path, compile=False).get_weights() for c in (whole, parts)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    off, _ = fit(tmp_path / "off", epochs=settings["epochs"])
+    assert curves(off) != curves(whole)
+
+
+def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) -> None:
+    checkpoints, network = fit(tmp_path, epochs=3, learning_rate=0.05, ema=0.95)
+    network.load_weights(checkpoints.path_of(3))  # fit itself ends with the average in place
+    last = predict(network, SPLITS[1])
+    network.load_weights(checkpoints.best_path)
+    averaged = predict(network, SPLITS[1])
+    assert (averaged.argmax(1) == SPLITS[1].labels).mean() == pytest.approx(checkpoints.best_row["val_accuracy"])
+    truth = averaged[np.arange(len(averaged)), SPLITS[1].labels]
+    assert -np.log(truth).mean() == pytest.approx(checkpoints.best_row["val_loss"], rel=1e-3)
+    assert np.abs(averaged - last).max() > 0.01
+
+
+def test_what_changes_nothing_of_images_leaves_the_training_as_it_was(tmp_path: Path) -> None:
+    off = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "l2": 0.0, "gradient_clipping": 0.0, "weight_decay": 0.0}
+    assert curves(fit(tmp_path / "off", epochs=2, **off)[0]) == curves(fit(tmp_path / "plain", epochs=2)[0])
 
 
 def test_early_stopping_counts_the_epochs_before_an_interruption(tmp_path: Path) -> None:

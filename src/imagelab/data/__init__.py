@@ -14,6 +14,8 @@ NUM_CLASSES = {
     "digits": 10,
 }
 DATASETS = tuple(NUM_CLASSES)
+# Random changes of training images, in the order in which they are applied; `augmentation.py` has them.
+AUGMENTATIONS = ("flip", "shift", "rotation", "zoom", "randaugment", "erasing")
 
 
 def num_classes_of(name: str) -> int:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from imagelab.data.augmentation import augment
 from imagelab.data.dataset import ReadSplit, Split
+from imagelab.data.mixing import NOTHING, Mixing
 
-MAX_SHIFT = 0.1  # of height and width
 MOST_IN_MEMORY = 512 * 2**20  # bytes of features; what is larger is read batch by batch, which takes a fifth longer
+CHEAP = ("none", "flip", "shift", "flip+shift")  # augmentations for which one thread is enough
 LookUp = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -32,6 +34,7 @@ def make_training_batches(
     seed: int,
     epoch: tf.Variable,
     augmentation: str = "none",
+    mixing: Mixing = NOTHING,
 ) -> tf.data.Dataset:
     """Batches of one epoch, shuffled and augmented as `epoch` (read when iteration begins) and `seed` say.
 
@@ -39,7 +42,8 @@ def make_training_batches(
 
     Args:
         epoch: int64 scalar; the caller sets it before each epoch.
-        augmentation: none, shift, flip or flip_shift.
+        augmentation: none, or names of `augmentation.CHANGES` joined by +.
+        mixing: what is mixed; images are float32 then.
     """
     look_up, num_views = make_look_up(split, num_classes), 1 if isinstance(split, Split) else len(split.views)
     steps = -(-len(split) // batch_size)
@@ -52,12 +56,12 @@ def make_training_batches(
         chance = tf.stack([seed * 1_000_003 + epoch.read_value(), step])
         views = tf.random.stateless_uniform(tf.shape(indices), chance, 0, num_views, tf.int32)
         batch, targets = look_up(indices, views)
-        for change in CHANGES[augmentation]:
-            batch = change(batch, chance)
-        return batch, targets
+        batch = augment(batch, augmentation, chance)
+        return mixing.mix(batch, targets, chance, epoch.read_value()) if mixing else (batch, targets)
 
     batches = tf.data.Dataset.range(1).flat_map(order).apply(tf.data.experimental.assert_cardinality(steps))
-    return batches.map(look_up_augmented, num_parallel_calls=1, deterministic=True).prefetch(4)
+    at_once = 1 if augmentation in CHEAP and not mixing else tf.data.AUTOTUNE
+    return batches.map(look_up_augmented, num_parallel_calls=at_once, deterministic=True).prefetch(4)
 
 
 def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
@@ -79,24 +83,3 @@ def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
 def in_memory(inputs: np.ndarray, labels: tf.Tensor, num_classes: int) -> LookUp:
     held = tf.constant(inputs)
     return lambda indices, views: (tf.gather(held, indices), tf.one_hot(tf.gather(labels, indices), num_classes))
-
-
-def flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror half of the images left to right."""
-    mirrored = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
-    return tf.where(mirrored, images[:, :, ::-1], images)
-
-
-def shift(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Move each image by up to MAX_SHIFT along both axes; the border is repeated."""
-    for axis in (1, 2):
-        size = images.shape[axis]
-        most = max(1, round(MAX_SHIFT * size))
-        offsets = tf.random.stateless_uniform([tf.shape(images)[0], 1], seed + axis, -most, most + 1, tf.int32)
-        positions = tf.clip_by_value(tf.range(size) + offsets, 0, size - 1)
-        images = tf.gather(images, positions, axis=axis, batch_dims=1)
-    return images
-
-
-Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-CHANGES: dict[str, tuple[Change, ...]] = {"none": (), "shift": (shift,), "flip": (flip,), "flip_shift": (flip, shift)}

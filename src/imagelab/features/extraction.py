@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from imagelab.data.batches import shift
+from imagelab.data.augmentation import shift
 from imagelab.errors import DataError
 
 BATCH = 50  # images; divides a shard

@@ -15,6 +15,21 @@ def draw_samples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[s
     return draw_grid(images[first[:100]], captions, ["black"] * len(captions), title, 10)
 
 
+def draw_training_batch(images: np.ndarray, targets: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
+    """Images as the network learns from them, under their labels and, where those are mixed, the share of each.
+
+    Args:
+        images: uint8 or float32, 0 to 255 (n, height, width, channels).
+        targets: float32 (n, num_classes).
+    """
+    captions = []
+    for target in targets:
+        most = np.argsort(-target, kind="stable")[: 2 if target.max() < 0.995 else 1]
+        shares = [f" {target[label]:.0%}" if len(most) > 1 else "" for label in most]
+        captions.append("\n".join(f"{class_names[label]}{share}" for label, share in zip(most, shares, strict=True)))
+    return draw_grid(images.round().astype(np.uint8), captions, ["black"] * len(captions), title, COLUMNS)
+
+
 def draw_predictions(
     images: np.ndarray,
     labels: np.ndarray,

@@ -11,7 +11,7 @@ from imagelab.data import DATASETS
 from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.models import MODELS
 from imagelab.settings.command_line import did_you_mean
-from imagelab.settings.experiment import RunId, run_id
+from imagelab.settings.values import RunId, run_id
 
 
 def split(text: str) -> list[str]:

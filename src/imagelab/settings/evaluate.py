@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from imagelab.settings.experiment import Folder
 from imagelab.settings.named_network import NamedNetworkSettings
 from imagelab.settings.predict import ImagesPath
+from imagelab.settings.values import Folder
 
 
 class EvaluateSettings(NamedNetworkSettings):

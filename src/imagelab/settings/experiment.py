@@ -4,85 +4,25 @@ Kept light (no TensorFlow, no MLflow): `--help` and a wrong value answer at once
 """
 
 import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from imagelab.data import DATASETS
 from imagelab.errors import SettingsError
-from imagelab.mlflow_command import from_folder_typed_in
-from imagelab.models import BACKBONES, MODELS, stages_of
-from imagelab.recipes import recommended
-from imagelab.settings.command_line import did_you_mean, validate
+from imagelab.models import BACKBONES, stages_of
+from imagelab.recipes import OFF, recommended
+from imagelab.settings.command_line import validate
 from imagelab.settings.kinds import Kind, names_of_kind
+from imagelab.settings.techniques import Techniques
+from imagelab.settings.values import Folder, WeightsName
+
+CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
 
-def one_of(table: Sequence[str]) -> AfterValidator:
-    """A validator for the names of a table; its error lists them and names the nearest."""
-
-    def check(name: str) -> str:
-        if name in table:
-            return name
-        raise ValueError(f"must be one of {', '.join(table)}{did_you_mean(name, table)}")
-
-    return AfterValidator(check)
-
-
-def run_id(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{32}", text):
-        raise ValueError("must be an MLflow run id, 32 hexadecimal digits")
-    return text
-
-
-def readable_folder(path: Path) -> Path:
-    if path == Path() or not (found := from_folder_typed_in(path)).is_dir():
-        raise ValueError("must be an existing folder")
-    return found
-
-
-def known_weights(text: str) -> str:
-    if text in ("imagenet", "none"):
-        return text
-    if not text.endswith((".weights.h5", ".keras", ".h5")):
-        raise ValueError("must be imagenet, none, or the path of a .weights.h5 or .keras file")
-    if not (found := from_folder_typed_in(Path(text))).is_file():
-        raise ValueError(f"there is no such file (looked for: {found.absolute()})")
-    return text if found == Path(text).expanduser() else str(found)
-
-
-RunId = Annotated[str, AfterValidator(run_id)]
-DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
-ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
-Folder = Annotated[Path, AfterValidator(readable_folder)]
-WeightsName = Annotated[str, AfterValidator(known_weights)]
-
-
-class ExperimentSettings(BaseModel):
+class ExperimentSettings(Techniques):
     """What decides a training. A setting that is None takes the recipe's value; see `with_recipe`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    dataset: Annotated[DataSetName, Kind.SPLIT] = Field("fashion_mnist", description="data set to learn")
-    model: ModelName = Field("basic_cnn", description="architecture to train")
-    recipe: Annotated[Literal["quick", "standard", "best"], Kind.RECIPE] = Field(
-        "standard", description="recommended settings that fill in what is not given: a first look, the usual, the best"
-    )
-    epochs: int | None = Field(None, ge=1, le=10_000, description="most passes over the training split")
-    batch_size: int | None = Field(None, ge=1, le=65_536, description="images a step")
-    learning_rate: float | None = Field(None, gt=0, le=10, description="step size of Adam (its peak, under a schedule)")
-    learning_rate_schedule: Literal["constant", "cosine"] | None = Field(
-        None, description="how it changes: not at all, or down to 0 along a cosine over all epochs"
-    )
-    dropout_rate: float | None = Field(
-        None, ge=0, lt=1, description="replaces the rate of every dropout layer; not given: the network's own rates"
-    )
-    label_smoothing: float | None = Field(None, ge=0, lt=1, description="share of the target spread over all classes")
-    augmentation: Literal["none", "shift", "flip", "flip_shift"] | None = Field(
-        None, description="random changes of training images: mirrored, moved by up to a tenth, both or neither"
-    )
     weights: Annotated[WeightsName | None, Kind.BACKBONE] = Field(
         None,
         description="a backbone's weights: Keras's, none to train all of it from scratch, or a file of them",
@@ -188,11 +128,12 @@ class ExperimentSettings(BaseModel):
         for name in ("fine_tune_at", "fine_tune_learning_rate"):
             if (value := getattr(self, name)) is not None:
                 raise SettingsError(f"{name}={value}: has no effect without fine_tune_epochs; give that too")
-        if self.augmentation not in (None, "none"):
-            raise SettingsError(
-                f"augmentation={self.augmentation}: has no effect on a frozen backbone, whose head learns from "
-                "features; give augmented_views, or fine_tune_epochs"
-            )
+        for name in CHANGES_OF_IMAGES:
+            if (value := getattr(self, name)) not in (None, "none", 0):
+                raise SettingsError(
+                    f"{name}={value}: has no effect on a frozen backbone, whose head learns from features; "
+                    "give augmented_views, or fine_tune_epochs"
+                )
 
     def given(self) -> dict[str, Any]:
         """What the user has set to something else than its default, as plain values.
@@ -214,5 +155,8 @@ class ExperimentSettings(BaseModel):
 
 
 def of_record(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a run has recorded; in runs without `split_seed`, `seed` fixed the split, too."""
-    return {"split_seed": values.get("seed", 0), **values}
+    """The settings that a run has recorded, with those that are younger than the run.
+
+    In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off.
+    """
+    return {**OFF, "split_seed": values.get("seed", 0), **values}

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from imagelab.settings.experiment import Folder
 from imagelab.settings.named_network import NamedNetworkSettings
+from imagelab.settings.values import Folder
 
 
 def names(text: str) -> str:

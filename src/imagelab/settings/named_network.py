@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from imagelab.settings.experiment import RunId
+from imagelab.settings.values import RunId
 
 URIS = ("models:/NAME@ALIAS", "models:/NAME/VERSION", "models:/m-MODEL_ID", "runs:/RUN_ID/model")
 PATTERNS = (

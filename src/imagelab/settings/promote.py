@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from imagelab.settings.experiment import Folder, RunId
 from imagelab.settings.registered import RegisteredModelSettings
+from imagelab.settings.values import Folder, RunId
 
 
 class RegistrySettings(RegisteredModelSettings):

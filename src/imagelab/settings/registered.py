@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from imagelab.settings.experiment import DataSetName, ModelName
+from imagelab.settings.values import DataSetName, ModelName
 
 
 def alias(text: str) -> str:

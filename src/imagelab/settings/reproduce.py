@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from imagelab.models import BACKBONES
 from imagelab.reference import MODELS_OF
 from imagelab.settings.compare import OutputFolder, names_of
-from imagelab.settings.experiment import WeightsName
 from imagelab.settings.train import MOST_SEEDS, TrainSettings, list_of_seeds
+from imagelab.settings.values import WeightsName
 
 Pair = tuple[str, str]  # a data set and a model
 MODELS = tuple(dict.fromkeys(model for models in MODELS_OF.values() for model in models))

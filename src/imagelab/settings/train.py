@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from imagelab.settings.experiment import ExperimentSettings, RunId
+from imagelab.settings.experiment import ExperimentSettings
+from imagelab.settings.values import RunId
 
 MOST_SEEDS = 100
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from imagelab.models.layers import layers_of
 from imagelab.training.checkpoints import Checkpoints, Row
+from imagelab.training.plan import FitPlan
+from imagelab.training.schedules import plateau_rate
 
 Logs = dict[str, float] | None
 
@@ -27,6 +29,35 @@ class SeedEachEpoch(keras.callbacks.Callback):
         for index, generator in enumerate(generators):
             start = np.random.SeedSequence([self.seed, epoch, index]).generate_state(generator.state.shape[0])
             generator.state.assign(tf.cast(start, generator.state.dtype))
+
+
+class LowerOnPlateau(keras.callbacks.Callback):
+    """Set the rate of each epoch to what the epochs before it ask for.
+
+    Args:
+        rows: of the phase, those before an interruption.
+    """
+
+    def __init__(self, plan: FitPlan, rows: list[Row]) -> None:
+        super().__init__()
+        self.plan, self.losses = plan, [row["val_loss"] for row in rows]
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        rate = plateau_rate(self.plan.learning_rate, self.losses, self.plan.warmup_epochs)
+        self.model.optimizer.learning_rate = rate
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.losses.append(float((logs or {})["val_loss"]))
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Put the moving average of the weights in place while validation images are looked at, and inside `with`."""
+
+    def __enter__(self) -> None:
+        self.on_test_begin()
+
+    def __exit__(self, *_: object) -> None:
+        self.on_test_end()
 
 
 class StopEarly(keras.callbacks.EarlyStopping):
@@ -48,9 +79,17 @@ class CompleteEpoch(keras.callbacks.Callback):
     An epoch whose loss is no number is not completed: `diverged` says so and training stops.
     """
 
-    def __init__(self, checkpoints: Checkpoints, phase: str, images: int, on_epoch: Callable[[Row], None]) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        phase: str,
+        images: int,
+        on_epoch: Callable[[Row], None],
+        averaged: AveragedWeights | None = None,
+    ) -> None:
         super().__init__()
         self.checkpoints, self.phase, self.images, self.on_epoch = checkpoints, phase, images, on_epoch
+        self.averaged = averaged
         self.started = self.trained = 0.0
         self.diverged = False
 
@@ -73,5 +112,5 @@ class CompleteEpoch(keras.callbacks.Callback):
         if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
             self.diverged = self.model.stop_training = True
             return
-        self.checkpoints.save(self.model, row)
+        self.checkpoints.save(self.model, row, self.averaged)
         self.on_epoch(row)

@@ -1,7 +1,7 @@
 """The state of a training on disk: enough to go on from the last complete epoch, to the bit.
 
     epoch-00007.keras   the compiled network (weights and optimizer) after epoch 7
-    best.keras          the network of the best epoch (lowest val_loss)
+    best.keras          the network of the best epoch (lowest val_loss), with the weights that were validated
     progress.json       a row an epoch; replacing this file is what completes an epoch
 
 A run may train in phases (a head on frozen features, then the whole network): epochs are counted over all of them, each
@@ -14,6 +14,7 @@ callbacks remember (patience, best epoch) is read off the rows.
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,19 @@ class Checkpoints:
     def rows_of(self, phase: str) -> list[Row]:
         return [row for row in self.rows if row["phase"] == phase]
 
-    def save(self, model: keras.Model, row: Row) -> None:
-        """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place."""
+    def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
+        """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place.
+
+        Args:
+            averaged: inside it the network has the weights that were validated, where those are an average.
+        """
         rows = [*self.rows, row]
         path = self.path_of(row["epoch"])
         part = path.with_name(f"part-{path.name}")
         model.save(part)
         replace_durably(part, path)
         if min(rows, key=lambda r: r["val_loss"]) is row:
-            self.mark_best(path)
+            self.save_best(model, averaged) if averaged else self.mark_best(path)
         write_durably(self.folder / "progress.json", json.dumps(rows))
         if self.rows:
             self.path_of(self.rows[-1]["epoch"]).unlink(missing_ok=True)
@@ -71,6 +76,12 @@ class Checkpoints:
 
     def path_of(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.keras"
+
+    def save_best(self, model: keras.Model, averaged: AbstractContextManager[None]) -> None:
+        part = self.folder / "part-best.keras"
+        with averaged:
+            model.save(part)
+        replace_durably(part, self.best_path)
 
     def mark_best(self, path: Path) -> None:
         part = path.with_name("part-best.keras")
@@ -88,5 +99,5 @@ class RowsOnly(Checkpoints):
     def __init__(self) -> None:
         self.rows = []
 
-    def save(self, model: keras.Model, row: Row) -> None:
+    def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         self.rows = [*self.rows, row]

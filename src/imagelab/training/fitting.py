@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from imagelab.data.batches import make_training_batches
 from imagelab.data.dataset import Dataset
+from imagelab.data.mixing import Mixing
 from imagelab.data.split import SplitSpec
 from imagelab.features import Features, FeatureSeconds, FeatureSource, WantedFeatures
 from imagelab.models import build_model
@@ -106,7 +108,7 @@ class Fitter:
         features = self.features(plan, events)
         events.on_phase("head")
         head = self.build_head(plan, features.length)
-        train(head, features.splits, checkpoints, replace(plan, augmentation="none"), "head", events.on_epoch)
+        train(head, features.splits, checkpoints, plan.of_head(), "head", events.on_epoch)
         if network is not None:
             events.on_phase("fine_tune")
             if not checkpoints.rows_of("fine_tune"):
@@ -131,6 +133,14 @@ class Fitter:
         network = self.build(plan, plan.dtype_policy)
         unfreeze(network, str(plan.fine_tune_at))
         return network
+
+    def first_batch(self, plan: FitPlan) -> tuple[np.ndarray, np.ndarray]:
+        """The first images that the plan's network learns from, changed as the plan says, and their targets."""
+        train_split, epoch = self.splits[0], tf.Variable(0, dtype=tf.int64, trainable=False)
+        options = (self.dataset.num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation)
+        batches = make_training_batches(train_split, *options, Mixing(plan.mixup, plan.cutmix, until=1))
+        images, targets = next(iter(batches))
+        return images.numpy(), targets.numpy()
 
     def features(self, plan: FitPlan, events: FitEvents) -> BackboneFeatures:
         """What a head learns from; of the plans asked for so far the two newest backbones are kept."""

@@ -16,8 +16,7 @@ from imagelab.models.layers import layers_of
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
     """Let Adam update each variable by one kernel."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # a loss-scaling optimizer wraps it for float16
-    inner.update_step = MethodType(fused_update_step, inner)
+    optimizer.update_step = MethodType(fused_update_step, optimizer)
 
 
 def fused_update_step(
@@ -25,7 +24,7 @@ def fused_update_step(
 ) -> None:
     """As Adam.update_step, for one float32 variable without amsgrad."""
     index = self._get_variable_index(variable)
-    step = tf.cast(self.iterations.value + 1, tf.float32)
+    step = tf.cast(keras.ops.convert_to_tensor(self.iterations) + 1, tf.float32)
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=self._momentums[index].value.handle,

@@ -8,13 +8,16 @@ import tensorflow as tf
 
 from imagelab.data.batches import make_batches, make_training_batches
 from imagelab.data.dataset import ReadSplit, Split
+from imagelab.data.mixing import Mixing
 from imagelab.errors import DivergedError
 from imagelab.progress import images_progress
-from imagelab.training.callbacks import CompleteEpoch, SeedEachEpoch, StopEarly
+from imagelab.training.callbacks import AveragedWeights, CompleteEpoch, LowerOnPlateau, SeedEachEpoch, StopEarly
 from imagelab.training.checkpoints import Checkpoints, Row
-from imagelab.training.fused_kernels import fuse_adam, fuse_batch_normalization
+from imagelab.training.fused_kernels import fuse_batch_normalization
+from imagelab.training.optimizers import fuse, make_optimizer
 from imagelab.training.plan import FitPlan
 from imagelab.training.progress import TrainingProgress
+from imagelab.training.regularization import balanced_weights, penalize_kernels
 from imagelab.training.schedules import make_learning_rate
 
 VALIDATION_BATCH_SIZE = 500
@@ -52,18 +55,25 @@ def train(
     checkpoints.restore(model, phase)
     last_epoch = len(checkpoints.rows) - len(done) + plan.epochs
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    complete = CompleteEpoch(checkpoints, phase, len(train_split), on_epoch)
+    averaged = AveragedWeights() if plan.ema else None
+    complete = CompleteEpoch(checkpoints, phase, len(train_split), on_epoch, averaged)
     progress = TrainingProgress(checkpoints, phase, last_epoch, len(train_split))
     with progress.bar:
         model.fit(
-            make_training_batches(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation),
+            make_training_batches(
+                *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation),
+                Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
+            ),
             validation_data=make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE),
             initial_epoch=len(checkpoints.rows),
             epochs=last_epoch,
             verbose=0,
             shuffle=False,  # the batches are shuffled
+            class_weight=balanced_weights(train_split.labels, num_classes) if plan.class_weight == "balanced" else None,
             callbacks=[
                 SeedEachEpoch(plan.seed, epoch),
+                *([LowerOnPlateau(plan, done)] if plan.learning_rate_schedule == "plateau" else []),
+                *([averaged] if averaged else []),
                 keras.callbacks.TerminateOnNaN(),
                 complete,
                 progress,
@@ -88,18 +98,23 @@ def predict(model: keras.Model, split: Split | ReadSplit) -> np.ndarray:
 
 def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
     """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation."""
+    if plan.l2:
+        penalize_kernels(model, plan.l2)
+    updates = [epochs * steps // plan.gradient_accumulation for epochs in (plan.epochs, plan.warmup_epochs)]
+    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, *updates)
     metrics: list[str | keras.metrics.Metric] = ["accuracy"]
     if model.output_shape[-1] > 10:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))
-    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, plan.epochs * steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=make_optimizer(
+            *(plan.optimizer, rate, plan.weight_decay, plan.gradient_clipping, plan.gradient_accumulation, plan.ema)
+        ),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         metrics=metrics,
         steps_per_execution=max(1, min(MOST_STEPS_PER_EXECUTION, steps // UPDATES_AN_EPOCH)),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on the processor XLA is 4 times slower than oneDNN
     )
-    fuse_adam(model.optimizer)
+    fuse(model.optimizer)
     fuse_batch_normalization(model)
 
 

@@ -23,6 +23,17 @@ class FitPlan:
     seed: int
     dtype_policy: str
     dropout_rate: float | None = None
+    optimizer: str = "adam"
+    warmup_epochs: int = 0
+    weight_decay: float | None = None
+    gradient_clipping: float = 0.0
+    gradient_accumulation: int = 1
+    l2: float = 0.0
+    class_weight: str = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_off_epochs: int = 0
+    ema: float = 0.0
 
     weights: str | None = None
     image_size: int | None = None
@@ -44,10 +55,19 @@ class FitPlan:
         of_network = (self.model, self.weights, self.image_size, self.pooled_stages)
         return *of_network, self.augmented_views, self.dtype_policy
 
+    def of_head(self) -> "FitPlan":
+        """The plan of the first phase, in which a head learns from features: no images that could be changed."""
+        return replace(self, augmentation="none", mixup=0.0, cutmix=0.0)
+
     def of_fine_tuning(self) -> "FitPlan":
         """The plan of the second phase, in which the last layers of the backbone are trained, too."""
         epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
         return replace(self, epochs=epochs, learning_rate=learning_rate)
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether the network learns from changed images."""
+        return self.augmentation != "none" or bool(self.mixup or self.cutmix)
 
     @property
     def network_options(self) -> dict[str, Any]:

@@ -191,11 +191,11 @@ def recipe_point(space: Space, base: ExperimentSettings) -> dict[str, Any]:
 
 
 def nearest(distribution: BaseDistribution, value: Any) -> Any:
-    """The value of the space that is nearest to `value`; the first choice where it is none of them."""
+    """The value of the space that is nearest to `value`; the first choice, or the low end, where it is none of them."""
     if isinstance(distribution, CategoricalDistribution):
         return value if value in distribution.choices else distribution.choices[0]
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    inside = min(max(value, distribution.low), distribution.high)
+    inside = distribution.low if value is None else min(max(value, distribution.low), distribution.high)
     if distribution.step and not distribution.log:
         steps = round((inside - distribution.low) / distribution.step)
         inside = min(distribution.low + steps * distribution.step, distribution.high)

@@ -1,0 +1,79 @@
+"""What is learned by which network, and by which techniques: the first half of an experiment's settings."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from imagelab.settings.kinds import Kind
+from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens
+
+AUGMENTATIONS = "none, or some of flip, shift, rotation, zoom, erasing, randaugment joined by +"
+
+
+class Techniques(BaseModel):
+    """Each is searchable by tune; a value that is None takes the recipe's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    dataset: Annotated[DataSetName, Kind.SPLIT] = Field("fashion_mnist", description="data set to learn")
+    model: ModelName = Field("basic_cnn", description="architecture to train")
+    recipe: Annotated[Literal["quick", "standard", "best"], Kind.RECIPE] = Field(
+        "standard", description="recommended settings that fill in what is not given: a first look, the usual, the best"
+    )
+    epochs: int | None = Field(None, ge=1, le=10_000, description="most passes over the training split")
+    batch_size: int | None = Field(None, ge=1, le=65_536, description="images a step")
+    optimizer: Literal["adam", "adamw", "sgd", "lion"] | None = Field(
+        None, description="Adam, Adam with weight decay, SGD with Nesterov momentum 0.9, or Lion"
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="step size (its peak, under a schedule); the recipes' is meant for Adam"
+    )
+    learning_rate_schedule: Literal["constant", "cosine", "linear", "one_cycle", "plateau"] | None = Field(
+        None,
+        description="how it changes: not at all, down to 0 along a cosine or a line, up and down once, or halved after "
+        "3 epochs without a better val_loss",
+    )
+    warmup_epochs: int | None = Field(None, ge=0, le=10_000, description="epochs in which it rises from 0 first")
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of each kernel that a step of size 1 takes away; not given: 0.004 for adamw, else 0",
+    )
+    gradient_clipping: float | None = Field(
+        None, ge=0, le=1e6, description="longest gradient (norm over all weights); longer ones are shortened; 0: any"
+    )
+    gradient_accumulation: int | None = Field(
+        None, ge=1, le=10_000, description="batches whose mean gradient makes one update"
+    )
+    dropout_rate: float | None = Field(
+        None, ge=0, lt=1, description="replaces the rate of every dropout layer; not given: the network's own rates"
+    )
+    l2: float | None = Field(
+        None, ge=0, le=1, description="strength of the L2 penalty on kernels, which is part of loss and val_loss"
+    )
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="share of the target spread over all classes")
+    class_weight: Literal["none", "balanced"] | None = Field(
+        None, description="balanced: a rare class weighs more in the loss, by the inverse of its share"
+    )
+    augmentation: Annotated[str, AfterValidator(augmentation_tokens)] | None = Field(
+        None, description="random changes of training images, drawn anew in each epoch", examples=[AUGMENTATIONS]
+    )
+    mixup: float | None = Field(
+        None, ge=0, le=100, description="alpha of mixup, which blends each image and its label with another's; 0: off"
+    )
+    cutmix: float | None = Field(
+        None, ge=0, le=1, description="alpha of CutMix, which pastes a part of another image and its label; 0: off"
+    )
+    mix_off_epochs: int | None = Field(None, ge=0, le=10_000, description="last epochs without mixup and CutMix")
+    ema: float | None = Field(
+        None, ge=0, lt=1, description="decay a step of the moving average of weights, which is tested and kept; 0: off"
+    )
+
+    @model_validator(mode="after")
+    def techniques_go_together(self) -> Self:
+        if self.mix_off_epochs and not (self.mixup or self.cutmix):
+            raise ValueError(f"mix_off_epochs={self.mix_off_epochs}: has no effect without mixup or cutmix; give one")
+        if self.epochs and self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs={self.warmup_epochs}: must be fewer than the {self.epochs} epochs")
+        return self

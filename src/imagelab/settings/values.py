@@ -1,0 +1,67 @@
+"""Values that settings of several commands share: each checks itself, and its error says what is allowed."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from imagelab.data import AUGMENTATIONS, DATASETS
+from imagelab.mlflow_command import from_folder_typed_in
+from imagelab.models import MODELS
+from imagelab.settings.command_line import did_you_mean
+
+
+def one_of(table: Sequence[str]) -> AfterValidator:
+    """A validator for the names of a table; its error lists them and names the nearest."""
+
+    def check(name: str) -> str:
+        if name in table:
+            return name
+        raise ValueError(f"must be one of {', '.join(table)}{did_you_mean(name, table)}")
+
+    return AfterValidator(check)
+
+
+def run_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ValueError("must be an MLflow run id, 32 hexadecimal digits")
+    return text
+
+
+def readable_folder(path: Path) -> Path:
+    if path == Path() or not (found := from_folder_typed_in(path)).is_dir():
+        raise ValueError("must be an existing folder")
+    return found
+
+
+def known_weights(text: str) -> str:
+    if text in ("imagenet", "none"):
+        return text
+    if not text.endswith((".weights.h5", ".keras", ".h5")):
+        raise ValueError("must be imagenet, none, or the path of a .weights.h5 or .keras file")
+    if not (found := from_folder_typed_in(Path(text))).is_file():
+        raise ValueError(f"there is no such file (looked for: {found.absolute()})")
+    return text if found == Path(text).expanduser() else str(found)
+
+
+def augmentation_tokens(text: str) -> str:
+    """The tokens in the order in which they are applied, so that one augmentation has one name."""
+    tokens = text.replace("flip_shift", "flip+shift").split("+")
+    if text == "none":
+        return text
+    for token in tokens:
+        if token not in AUGMENTATIONS:
+            known = ", ".join(AUGMENTATIONS)
+            raise ValueError(f"must be none, or some of {known} joined by +{did_you_mean(token, AUGMENTATIONS)}")
+    if len(set(tokens)) < len(tokens):
+        raise ValueError("names a change twice")
+    return "+".join(token for token in AUGMENTATIONS if token in tokens)
+
+
+RunId = Annotated[str, AfterValidator(run_id)]
+DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
+ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
+Folder = Annotated[Path, AfterValidator(readable_folder)]
+WeightsName = Annotated[str, AfterValidator(known_weights)]
