@@ -54,7 +54,8 @@ ui: setup ## open the runs on http://127.0.0.1:5000
 doctor: setup ## what this machine has, and what to type next
 	@python -m entrypoints.doctor
 
-PYTEST := python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
+# One process more than two cores: many tests wait for something.
+PYTEST := python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 test: setup ## run the tests; some by ARGS="-k settings"
 	$(PYTEST) $(ARGS)
