@@ -33,7 +33,7 @@ from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 from imagelab.training.loop import predict, train
 from imagelab.training.precision import under_policy
 from tests.conftest import thorough
-from tests.training.plans import DIGITS, make_plan
+from tests.training.plans import DIGITS, make_plan, skip_without
 
 OPTIONS: dict[str, Any] = {"image_size": 32, "head": "linear", "pooled_stages": 1}
 
@@ -203,6 +203,7 @@ def test_a_wrong_fine_tune_at_says_what_there_is(text: str) -> None:
 def test_the_whole_network_says_what_its_head_says_of_features(
     mobilenet_weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
+    skip_without(policy)
     monkeypatch.setenv("IMAGELAB_FEATURE_CACHE", str(tmp_path))
     best = build(weights=mobilenet_weights, image_size=48, pooled_stages=3)
     with under_policy(policy):

@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from imagelab.training.fused_kernels import fuse_adam, fuse_batch_normalization
+from tests.training.plans import skip_without
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_batch_normalization(policy: str) -> None:
+    skip_without(policy)
     inputs = np.random.default_rng(0).normal(3, 2, (16, 7, 5, 4)).astype("float32")
     outputs, gradients, moving = {}, {}, {}
     for kind in ("own", "fused"):

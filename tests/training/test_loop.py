@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from imagelab.data.dataset import Split
-from imagelab.errors import DivergedError, Interrupted
+from imagelab.errors import DivergedError, Interrupted, SettingsError
 from imagelab.models import build_model
 from imagelab.training import Checkpoints
 from imagelab.training.loop import predict, train
 from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, under_policy
 from tests.conftest import thorough
-from tests.training.plans import DIGITS, SPLITS, make_plan
+from tests.training.plans import DIGITS, SPLITS, make_plan, skip_without
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
@@ -22,6 +22,7 @@ def fit(
 ) -> tuple[Checkpoints, keras.Model]:
     """Train a small network; settings not given are these."""
     on_epoch = settings.pop("on_epoch", lambda row: None)
+    skip_without(policy)
     plan = make_plan(**{"seed": 1, "augmentation": "flip+shift", **settings})
     keras.utils.set_random_seed(plan.seed)
     with under_policy(policy):
@@ -203,6 +204,15 @@ def test_a_checkpoint_cut_short_is_not_seen(tmp_path: Path) -> None:
 def test_bfloat16_is_chosen_only_where_it_is_native() -> None:
     assert choose_dtype_policy("auto") == ("mixed_bfloat16" if has_native_bfloat16() else "float32")
     assert choose_dtype_policy("float16") == "mixed_float16"
+
+
+def test_a_limit_of_onednn_below_bfloat16_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert choose_dtype_policy("auto") == "float32"
+    with pytest.raises(SettingsError, match="mixed_precision=bfloat16: ONEDNN_MAX_CPU_ISA=AVX2 keeps oneDNN from it"):
+        choose_dtype_policy("bfloat16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX")
+    assert choose_dtype_policy("bfloat16") == "mixed_bfloat16"
 
 
 def test_the_dtype_policy_is_left_as_it_was() -> None:

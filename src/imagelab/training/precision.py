@@ -1,13 +1,17 @@
 """Which number format the layers compute in."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 
+from imagelab.errors import SettingsError
 from imagelab.processor import instruction_sets
 
+LIMIT = "ONEDNN_MAX_CPU_ISA"  # by which a user keeps oneDNN from instruction sets that the processor has
+LIMITS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -16,7 +20,14 @@ def choose_dtype_policy(mixed_precision: str) -> str:
     """The Keras dtype policy for a setting; auto means bfloat16 where the hardware has it, else float32.
 
     Elsewhere bfloat16 is emulated, and slower than float32.
+
+    Raises:
+        SettingsError: the user wants bfloat16, and keeps oneDNN from it, which would end the process.
     """
+    if mixed_precision == "bfloat16" and is_kept_from_bfloat16():
+        raise SettingsError(
+            f"mixed_precision=bfloat16: {LIMIT}={os.environ[LIMIT]} keeps oneDNN from it; unset that, or take float32"
+        )
     if mixed_precision != "auto":
         return POLICIES[mixed_precision]
     return "mixed_bfloat16" if has_native_bfloat16() else "float32"
@@ -37,6 +48,10 @@ def has_native_bfloat16() -> bool:
     """Whether the GPU (compute capability 8 or more), or without a GPU the processor, computes in bfloat16."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return bool(instruction_sets(*BFLOAT16))
+        return bool(instruction_sets(*BFLOAT16)) and not is_kept_from_bfloat16()
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
     return bool(capability[0] >= 8)
+
+
+def is_kept_from_bfloat16() -> bool:
+    return os.environ.get(LIMIT, "").upper() in LIMITS_WITHOUT_BFLOAT16
