@@ -122,6 +122,10 @@ def test_a_configuration_is_everything_but_the_seed() -> None:
     assert configuration_key(one) == configuration_key({"seed": 2, "split_seed": 0, **one, "learning_rate": 0.001})
     assert configuration_key(one) != configuration_key({**one, "split_seed": 1})
     assert configuration_key(one) == configuration_key({**one, "limit": None})  # a setting that is younger than the run
+    assert configuration_key(one) == configuration_key({**one, "optimizer": "adam", "mixup": 0.0})
+    assert configuration_key(one) != configuration_key({**one, "optimizer": "sgd"})
+    shifted = {**one, "augmentation": "flip_shift"}  # as it was called before
+    assert configuration_key(shifted) == configuration_key({**one, "augmentation": "flip+shift"})
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,12 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) 
     assert np.abs(averaged - last).max() > 0.01
 
 
+def test_fewer_batches_than_one_update_takes_are_trained_without_an_error(tmp_path: Path) -> None:
+    for schedule in ("cosine", "one_cycle", "linear"):
+        rows = fit(tmp_path / schedule, epochs=2, gradient_accumulation=1000, learning_rate_schedule=schedule)[0].rows
+        assert len(rows) == 2
+
+
 def test_what_changes_nothing_of_images_leaves_the_training_as_it_was(tmp_path: Path) -> None:
     off = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "l2": 0.0, "gradient_clipping": 0.0, "weight_decay": 0.0}
     assert curves(fit(tmp_path / "off", epochs=2, **off)[0]) == curves(fit(tmp_path / "plain", epochs=2)[0])

@@ -159,4 +159,5 @@ def of_record(values: Mapping[str, Any]) -> dict[str, Any]:
 
     In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off.
     """
-    return {**OFF, "split_seed": values.get("seed", 0), **values}
+    renamed = {"augmentation": "flip+shift"} if values.get("augmentation") == "flip_shift" else {}
+    return {**OFF, "split_seed": values.get("seed", 0), **values, **renamed}

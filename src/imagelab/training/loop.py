@@ -100,8 +100,8 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
     """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation."""
     if plan.l2:
         penalize_kernels(model, plan.l2)
-    updates = [epochs * steps // plan.gradient_accumulation for epochs in (plan.epochs, plan.warmup_epochs)]
-    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, *updates)
+    updates, rising = (epochs * steps // plan.gradient_accumulation for epochs in (plan.epochs, plan.warmup_epochs))
+    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, max(1, updates), rising)
     metrics: list[str | keras.metrics.Metric] = ["accuracy"]
     if model.output_shape[-1] > 10:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))
