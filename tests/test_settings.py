@@ -45,8 +45,7 @@ def test_text_may_look_like_anything(note: str) -> None:
         ),
         (["--augmentation", "flip+flip"], ["augmentation=flip+flip", "names a change twice"]),
         (["--augmentation", "none+flip"], ["augmentation=none+flip", "must be none, or some of"]),
-        (["--mix_off_epochs", "2"], ["mix_off_epochs=2", "without mixup or cutmix"]),
-        (["--warmup_epochs", "3", "--epochs", "3"], ["warmup_epochs=3", "fewer than the 3 epochs"]),
+        (["--mixup", "0.01"], ["mixup=0.01", "must be 0, or at least 0.05"]),
         (["--optimizer", "adam2"], ["optimizer=adam2", "adam, adamw, sgd, lion"]),
         (["--ema", "1"], ["ema=1", "less than 1"]),
         (["--cutmix", "-1"], ["cutmix=-1"]),
@@ -150,6 +149,15 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
         ({"model": "vgg16", "augmentation": "flip"}, "augmentation=flip: has no effect on a frozen backbone"),
         ({"model": "vgg16", "mixup": 0.2}, "mixup=0.2: has no effect on a frozen backbone"),
         ({"model": "resnet50", "cutmix": 1}, "cutmix=1.0: has no effect on a frozen backbone"),
+        ({"epochs": 3, "mixup": 0.2, "mix_off_epochs": 3}, "mix_off_epochs=3: must be fewer than the 3 epochs"),
+        (
+            {"model": "vgg16", "fine_tune_epochs": 2, "warmup_epochs": 3},
+            "warmup_epochs=3: must be fewer than the 2 epochs",
+        ),
+        (
+            {"learning_rate_schedule": "plateau", "early_stopping_patience": 3},
+            "early_stopping_patience=3: ends the training before plateau lowers the rate",
+        ),
         ({"model": "basic_cnn", "warmup_epochs": 12}, "warmup_epochs=12: must be fewer than the 12 epochs"),
     ],
 )

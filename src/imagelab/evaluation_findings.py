@@ -80,8 +80,9 @@ def trained_scores(run: Run, trained: Any, target: str) -> tuple[dict[str, float
     scores = {"accuracy": metrics["best_val_accuracy"]} if "best_val_accuracy" in metrics else {}
     losses = request(run.client.get_metric_history, trained.info.run_id, "val_loss")
     best = [point.value for point in losses if point.step == metrics.get("best_epoch")]
-    if settings_of(run.client, trained).get("label_smoothing"):
-        best = []  # its val_loss is of smoothed labels
+    settings = settings_of(run.client, trained)
+    if settings.get("label_smoothing") or settings.get("l2"):
+        best = []  # its val_loss is of smoothed labels, or has a penalty in it
     return scores | ({"loss": best[0]} if best else {}), "the best epoch's validation"
 
 

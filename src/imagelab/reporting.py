@@ -86,9 +86,9 @@ def report_data(run: Run, dataset: Dataset, split: SplitSpec, parts: tuple[Split
 
 
 def report_changed_images(run: Run, batch: tuple[np.ndarray, np.ndarray], class_names: Sequence[str]) -> None:
-    """A picture of the first images that the network learns from, where they are changed by chance."""
+    """A picture of a batch as the network learns from it, where images are changed by chance."""
     images, targets = (part[:MOST_CHANGED] for part in batch)
-    title = f"the first images that {title_of(run)} learned from"
+    title = f"images as {title_of(run)} learns from them"
     run.log_figure("figures/training_batch.png", draw_training_batch(images, targets, class_names, title))
 
 

@@ -50,9 +50,8 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         interruption.held -= 1
-        if not interruption.held and (number := interruption.waiting) is not None:
-            interruption.waiting = None
-            interruption.on_signal(number, None)
+        if not interruption.held and interruption.waiting is not None:
+            interruption.interrupt(interruption.waiting)
 
 
 class Interruption:
@@ -73,11 +72,16 @@ class Interruption:
         self.waiting: int | None = None
 
     def on_signal(self, number: int, frame: Any) -> None:
+        if time.monotonic() - self.last < SAME_INTERRUPTION:
+            return
         if self.held:
             self.waiting = number
-        elif time.monotonic() - self.last >= SAME_INTERRUPTION:
-            self.last = time.monotonic()
-            raise Interrupted(signal.Signals(number).name)
+        else:
+            self.interrupt(number)
+
+    def interrupt(self, number: int) -> None:
+        self.last, self.waiting = time.monotonic(), None
+        raise Interrupted(signal.Signals(number).name)
 
     def terminate(self) -> None:
         """Send this process a SIGTERM, unless it was interrupted already."""

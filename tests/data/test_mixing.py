@@ -37,6 +37,21 @@ def test_mixup_blends_and_cutmix_pastes() -> None:
     assert sum(len(found) == 2 for found in greys) > 20
 
 
+def test_the_shares_are_spread_as_alpha_says() -> None:
+    """Of a beta distribution with both parameters alpha the variance is 1 / (8 alpha + 4)."""
+    for mixing in (Mixing(mixup=0.3, until=99), Mixing(cutmix=0.3, until=99), Mixing(cutmix=1.0, until=99)):
+        shares = np.concatenate([batch(mixing, epoch)[1][np.arange(40), order(epoch)] for epoch in range(25)])
+        alpha = mixing.mixup or mixing.cutmix
+        assert np.var(shares) == pytest.approx(1 / (8 * alpha + 4), rel=0.2)
+        assert shares.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def order(epoch: int) -> np.ndarray:
+    """Which image stands where in the batch of an epoch."""
+    labels: np.ndarray = batch(Mixing(), epoch)[1].argmax(1)
+    return labels
+
+
 def test_with_both_each_batch_takes_one() -> None:
     images = [batch(Mixing(0.5, 0.5, until=99), epoch)[0] for epoch in range(12)]
     pasted = [bool(each.std((1, 2, 3)).max() > 1) for each in images]

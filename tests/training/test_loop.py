@@ -10,7 +10,7 @@ from imagelab.errors import DivergedError, Interrupted, SettingsError
 from imagelab.models import build_model
 from imagelab.training import Checkpoints
 from imagelab.training.loop import predict, train
-from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, under_policy
+from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, refuse_impossible, under_policy
 from tests.conftest import thorough
 from tests.training.plans import DIGITS, SPLITS, make_plan, skip_without
 
@@ -115,8 +115,6 @@ def test_a_technique_goes_on_after_each_epoch_as_if_never_interrupted(tmp_path: 
     weights = [keras.saving.load_model(c.best_path, compile=False).get_weights() for c in (whole, parts)]
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    off, _ = fit(tmp_path / "off", epochs=settings["epochs"])
-    assert curves(off) != curves(whole)
 
 
 def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) -> None:
@@ -131,10 +129,29 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) 
     assert np.abs(averaged - last).max() > 0.01
 
 
-def test_fewer_batches_than_one_update_takes_are_trained_without_an_error(tmp_path: Path) -> None:
-    for schedule in ("cosine", "one_cycle", "linear"):
-        rows = fit(tmp_path / schedule, epochs=2, gradient_accumulation=1000, learning_rate_schedule=schedule)[0].rows
-        assert len(rows) == 2
+@pytest.mark.parametrize(
+    "technique",
+    [
+        *({"optimizer": name} for name in ("adamw", "sgd", "lion")),
+        *({"weight_decay": 0.1}, {"gradient_clipping": 0.01}, {"gradient_accumulation": 2}, {"l2": 0.01}),
+        *({"class_weight": "balanced"}, {"mixup": 0.2}, {"cutmix": 0.2}, {"ema": 0.5}, {"warmup_epochs": 1}),
+    ],
+    ids=str,
+)
+def test_each_technique_alone_changes_the_training(tmp_path: Path, technique: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"epochs": 2, "augmentation": "none"}
+    assert curves(fit(tmp_path / "on", **usual, **technique)[0]) != curves(fit(tmp_path / "off", **usual)[0])
+
+
+def test_batches_that_are_accumulated_count_in_the_schedule(tmp_path: Path) -> None:
+    rates = [row["learning_rate"] for row in fit(tmp_path, learning_rate_schedule="cosine")[0].rows]
+    settings = {"learning_rate_schedule": "cosine", "gradient_accumulation": 5}
+    assert [row["learning_rate"] for row in fit(tmp_path / "5", **settings)[0].rows] == pytest.approx(rates)
+
+
+def test_fewer_batches_than_one_update_takes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="gradient_accumulation=1000: there are 42 batches in all"):
+        fit(tmp_path, epochs=2, gradient_accumulation=1000)
 
 
 def test_what_changes_nothing_of_images_leaves_the_training_as_it_was(tmp_path: Path) -> None:
@@ -215,10 +232,11 @@ def test_bfloat16_is_chosen_only_where_it_is_native() -> None:
 def test_a_limit_of_onednn_below_bfloat16_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert choose_dtype_policy("auto") == "float32"
+    refuse_impossible("float32")
     with pytest.raises(SettingsError, match="mixed_precision=bfloat16: ONEDNN_MAX_CPU_ISA=AVX2 keeps oneDNN from it"):
-        choose_dtype_policy("bfloat16")
+        refuse_impossible("mixed_bfloat16")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX")
-    assert choose_dtype_policy("bfloat16") == "mixed_bfloat16"
+    refuse_impossible("mixed_bfloat16")
 
 
 def test_the_dtype_policy_is_left_as_it_was() -> None:

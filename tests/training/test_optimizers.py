@@ -1,5 +1,6 @@
 """What each optimiser, and what goes with any, does to a weight."""
 
+import re
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from imagelab.settings import ExperimentSettings
 from imagelab.training.optimizers import OPTIMIZERS, fuse, make_optimizer
 from imagelab.training.regularization import balanced_weights, penalize_kernels
 
@@ -63,6 +65,18 @@ def test_the_penalty_is_the_sum_of_squares_of_kernels_that_are_trained() -> None
     dense[0].trainable = False
     penalize_kernels(model, 0.5)
     assert float(sum(model.losses)) == pytest.approx(0.5 * float(np.sum(np.square(dense[1].kernel.numpy()))), rel=1e-5)
+
+
+def test_the_penalty_reaches_kernels_inside_attention() -> None:
+    queries = keras.Input((5, 4))
+    model = keras.Model(queries, keras.layers.MultiHeadAttention(2, 3)(queries, queries))
+    penalize_kernels(model, 0.5)
+    assert len(model.losses) == 4  # query, key, value and output
+
+
+def test_the_table_has_what_the_setting_takes() -> None:
+    annotation = str(ExperimentSettings.model_fields["optimizer"].annotation)
+    assert re.findall(r"'(\w+)'", annotation) == list(OPTIMIZERS)
 
 
 def test_balanced_classes_weigh_the_same_in_all() -> None:

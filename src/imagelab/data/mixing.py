@@ -41,7 +41,7 @@ class Mixing:
             float32 images and targets of the same shapes.
         """
         layers = [layer_of("MixUp", alpha=self.mixup)] if self.mixup else []
-        layers += [layer_of("CutMix", factor=self.cutmix)] if self.cutmix else []
+        layers += [layer_of("CutMix", factor=(self.cutmix, self.cutmix))] if self.cutmix else []
         images, numbers = tf.cast(images, tf.float32), StepNumbers(seed + 31)
         chosen = tf.random.stateless_uniform([], numbers.next(), 0, len(layers), tf.int32)
         mixed_by = [partial(mixed, layer, images, targets, StepNumbers(numbers.next())) for layer in layers]

@@ -17,6 +17,7 @@ from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
 from imagelab.settings.values import Folder, WeightsName
 
+PLATEAU = 3  # epochs without a better val_loss after which learning_rate_schedule=plateau lowers the rate
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
 
@@ -47,7 +48,7 @@ class ExperimentSettings(Techniques):
         None, description="first layer of the backbone to fine-tune: its name, its number, or a share of all (0.7)"
     )
     fine_tune_learning_rate: Annotated[float | None, Kind.BACKBONE] = Field(
-        None, gt=0, le=10, description="step size of Adam in fine-tuning"
+        None, gt=0, le=10, description="step size in fine-tuning"
     )
     feature_cache_limit: Annotated[float, Kind.OPERATIONAL] = Field(
         20, gt=0, description="GiB that features kept on disk may take, of all runs"
@@ -119,8 +120,17 @@ class ExperimentSettings(Techniques):
         recipe = recommended(self.dataset, self.model, self.recipe)
         missing = {name: value for name, value in recipe.items() if getattr(self, name) is None}
         complete = validate(type(self), {**self.model_dump(exclude_unset=True), **missing})
-        if complete.weights not in (None, "none") and not complete.fine_tune_epochs:
+        is_frozen = complete.weights not in (None, "none")
+        if is_frozen and not complete.fine_tune_epochs:
             self.refuse_what_has_no_effect()
+        complete.refuse_too_few_epochs(complete.epochs or 1)
+        if is_frozen and complete.fine_tune_epochs:
+            complete.refuse_too_few_epochs(complete.fine_tune_epochs)
+        if complete.learning_rate_schedule == "plateau" and 0 < complete.early_stopping_patience <= PLATEAU:
+            raise SettingsError(
+                f"early_stopping_patience={complete.early_stopping_patience}: ends the training before plateau lowers "
+                f"the rate, after {PLATEAU} epochs without a better val_loss; take more, or 0"
+            )
         return complete
 
     def refuse_what_has_no_effect(self) -> None:

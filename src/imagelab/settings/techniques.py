@@ -1,17 +1,19 @@
 """What is learned by which network, and by which techniques: the first half of an experiment's settings."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from imagelab.data import AUGMENTATIONS
+from imagelab.errors import SettingsError
 from imagelab.settings.kinds import Kind
 from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens
 
-AUGMENTATIONS = "none, or some of flip, shift, rotation, zoom, erasing, randaugment joined by +"
+LEAST_ALPHA = 0.05  # of mixup and CutMix
 
 
 class Techniques(BaseModel):
-    """Each is searchable by tune; a value that is None takes the recipe's."""
+    """Each but the data set, model and recipe is searchable by tune; a value that is None takes the recipe's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -33,7 +35,9 @@ class Techniques(BaseModel):
         description="how it changes: not at all, down to 0 along a cosine or a line, up and down once, or halved after "
         "3 epochs without a better val_loss",
     )
-    warmup_epochs: int | None = Field(None, ge=0, le=10_000, description="epochs in which it rises from 0 first")
+    warmup_epochs: int | None = Field(
+        None, ge=0, le=10_000, description="first epochs, in which the rate rises to its peak"
+    )
     weight_decay: float | None = Field(
         None,
         ge=0,
@@ -57,7 +61,9 @@ class Techniques(BaseModel):
         None, description="balanced: a rare class weighs more in the loss, by the inverse of its share"
     )
     augmentation: Annotated[str, AfterValidator(augmentation_tokens)] | None = Field(
-        None, description="random changes of training images, drawn anew in each epoch", examples=[AUGMENTATIONS]
+        None,
+        description="random changes of training images, drawn anew in each epoch",
+        examples=[f"none, or some of {', '.join(AUGMENTATIONS)} joined by +"],
     )
     mixup: float | None = Field(
         None, ge=0, le=100, description="alpha of mixup, which blends each image and its label with another's; 0: off"
@@ -67,13 +73,23 @@ class Techniques(BaseModel):
     )
     mix_off_epochs: int | None = Field(None, ge=0, le=10_000, description="last epochs without mixup and CutMix")
     ema: float | None = Field(
-        None, ge=0, lt=1, description="decay a step of the moving average of weights, which is tested and kept; 0: off"
+        None, ge=0, lt=1, description="decay a batch of the moving average of weights, which is tested and kept; 0: off"
     )
 
-    @model_validator(mode="after")
-    def techniques_go_together(self) -> Self:
-        if self.mix_off_epochs and not (self.mixup or self.cutmix):
-            raise ValueError(f"mix_off_epochs={self.mix_off_epochs}: has no effect without mixup or cutmix; give one")
-        if self.epochs and self.warmup_epochs and self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs={self.warmup_epochs}: must be fewer than the {self.epochs} epochs")
-        return self
+    @field_validator("mixup", "cutmix")
+    @classmethod
+    def is_drawn_rightly(cls, alpha: float | None) -> float | None:
+        if alpha and alpha < LEAST_ALPHA:
+            raise ValueError(f"must be 0, or at least {LEAST_ALPHA}: below that Keras draws wrong shares")
+        return alpha
+
+    def refuse_too_few_epochs(self, epochs: int) -> None:
+        """Of a phase that has these techniques: what lasts as long as all of it, or comes too late, has no effect.
+
+        Raises:
+            SettingsError: such a setting.
+        """
+        mixes = self.mixup or self.cutmix
+        for name, value in (("warmup_epochs", self.warmup_epochs), ("mix_off_epochs", mixes and self.mix_off_epochs)):
+            if value and value >= epochs:
+                raise SettingsError(f"{name}={value}: must be fewer than the {epochs} epochs")

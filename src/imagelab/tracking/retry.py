@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagelab.errors import TrackingError
-from imagelab.tracking.store import may_pass, reason_of, whole_requests
+from imagelab.tracking.store import may_pass, reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,8 +33,7 @@ def retry(call: Callable[[], ResultT], patience: float) -> ResultT:
     deadline, pauses = time.monotonic() + patience, backoff(0.25, 5.0)
     while True:
         try:
-            with whole_requests():
-                return call()
+            return call()
         except TrackingError:  # of a request inside, which was asked again already
             raise
         except Exception as error:

@@ -2,9 +2,9 @@
 
 import os
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from filelock import FileLock
@@ -66,17 +66,25 @@ def use_tracking_store() -> "mlflow.MlflowClient":
             f"the tracking store {without_password(uri)} does not answer ({reason_of(error)}); "
             "start it, or set MLFLOW_TRACKING_URI to one that runs, or unset it to use mlflow.db in this folder"
         ) from error
-    return client
+    return client if uri.startswith("http") else cast("mlflow.MlflowClient", WholeRequests(client))
 
 
-def whole_requests() -> AbstractContextManager[None]:
-    """For a request to the store: not interrupted in the middle, where this process itself works on the database.
+class WholeRequests:
+    """A client of a database that this process itself works on: no request is interrupted in the middle."""
 
-    A server answers by itself, if not at once.
-    """
-    import mlflow
+    def __init__(self, client: "mlflow.MlflowClient") -> None:
+        self.client = client
 
-    return nullcontext() if mlflow.get_tracking_uri().startswith("http") else uninterrupted()
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.client, name)
+        if not callable(attribute) or "artifact" in name:  # files may be elsewhere, and large
+            return attribute
+
+        def whole(*arguments: Any, **options: Any) -> Any:
+            with uninterrupted():
+                return attribute(*arguments, **options)
+
+        return whole
 
 
 def connect_once(uri: str) -> None:

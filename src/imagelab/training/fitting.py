@@ -18,7 +18,7 @@ from imagelab.models.transfer import backbone_of, build_head, describe_features,
 from imagelab.training.checkpoints import Checkpoints, Row
 from imagelab.training.loop import predict, train
 from imagelab.training.plan import FitPlan
-from imagelab.training.precision import under_policy
+from imagelab.training.precision import refuse_impossible, under_policy
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Fitter:
             DivergedError: the loss became NaN or infinite.
             SettingsError, WeightsError, DataError: nothing can be trained so.
         """
+        refuse_impossible(plan.dtype_policy)
         if plan.is_frozen:
             return self.fit_on_backbone(plan, checkpoints, events)
         network = self.build(plan, plan.dtype_policy)
@@ -135,7 +136,7 @@ class Fitter:
         return network
 
     def first_batch(self, plan: FitPlan) -> tuple[np.ndarray, np.ndarray]:
-        """The first images that the plan's network learns from, changed as the plan says, and their targets."""
+        """A batch of images, changed as the plan says, and their targets."""
         train_split, epoch = self.splits[0], tf.Variable(0, dtype=tf.int64, trainable=False)
         options = (self.dataset.num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation)
         batches = make_training_batches(train_split, *options, Mixing(plan.mixup, plan.cutmix, until=1))

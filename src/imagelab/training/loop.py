@@ -9,7 +9,7 @@ import tensorflow as tf
 from imagelab.data.batches import make_batches, make_training_batches
 from imagelab.data.dataset import ReadSplit, Split
 from imagelab.data.mixing import Mixing
-from imagelab.errors import DivergedError
+from imagelab.errors import DivergedError, SettingsError
 from imagelab.progress import images_progress
 from imagelab.training.callbacks import AveragedWeights, CompleteEpoch, LowerOnPlateau, SeedEachEpoch, StopEarly
 from imagelab.training.checkpoints import Checkpoints, Row
@@ -44,6 +44,7 @@ def train(
 
     Raises:
         DivergedError: the loss became NaN or infinite.
+        SettingsError: there are too few batches for one update.
     """
     done = checkpoints.rows_of(phase)
     patience = plan.early_stopping_patience or plan.epochs
@@ -100,8 +101,12 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
     """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation."""
     if plan.l2:
         penalize_kernels(model, plan.l2)
-    updates, rising = (epochs * steps // plan.gradient_accumulation for epochs in (plan.epochs, plan.warmup_epochs))
-    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, max(1, updates), rising)
+    of_all, of_warmup = (epochs * steps for epochs in (plan.epochs, plan.warmup_epochs))
+    if plan.gradient_accumulation > of_all:
+        raise SettingsError(
+            f"gradient_accumulation={plan.gradient_accumulation}: there are {of_all} batches in all, none for an update"
+        )
+    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, of_all, of_warmup)
     metrics: list[str | keras.metrics.Metric] = ["accuracy"]
     if model.output_shape[-1] > 10:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))

@@ -20,17 +20,22 @@ def choose_dtype_policy(mixed_precision: str) -> str:
     """The Keras dtype policy for a setting; auto means bfloat16 where the hardware has it, else float32.
 
     Elsewhere bfloat16 is emulated, and slower than float32.
-
-    Raises:
-        SettingsError: the user wants bfloat16, and keeps oneDNN from it, which would end the process.
     """
-    if mixed_precision == "bfloat16" and is_kept_from_bfloat16():
-        raise SettingsError(
-            f"mixed_precision=bfloat16: {LIMIT}={os.environ[LIMIT]} keeps oneDNN from it; unset that, or take float32"
-        )
     if mixed_precision != "auto":
         return POLICIES[mixed_precision]
     return "mixed_bfloat16" if has_native_bfloat16() else "float32"
+
+
+def refuse_impossible(policy: str) -> None:
+    """Say what would end the process without a word.
+
+    Raises:
+        SettingsError: the layers are to compute in bfloat16, and the user keeps oneDNN from it.
+    """
+    if policy == "mixed_bfloat16" and is_kept_from_bfloat16() and not tf.config.list_physical_devices("GPU"):
+        raise SettingsError(
+            f"mixed_precision=bfloat16: {LIMIT}={os.environ[LIMIT]} keeps oneDNN from it; unset that, or take float32"
+        )
 
 
 @contextmanager

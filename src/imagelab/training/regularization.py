@@ -3,15 +3,12 @@
 import keras
 import numpy as np
 
-from imagelab.models.layers import layers_of
-
 
 def penalize_kernels(model: keras.Model, strength: float) -> None:
     """Add `strength` times the sum of squares of every kernel that is trained to the loss."""
-    for layer in layers_of(model):
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None and kernel.trainable:
-            kernel.regularizer = keras.regularizers.L2(strength)
+    for variable in model.trainable_variables:
+        if variable.path.endswith("kernel"):
+            variable.regularizer = keras.regularizers.L2(strength)
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int) -> dict[int, float]:

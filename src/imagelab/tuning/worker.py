@@ -75,8 +75,7 @@ class Worker:
                 lambda trial: self.train(trial, reservation), n_trials=1, catch=(Exception,), callbacks=[self.end_trial]
             )
         except Interrupted:
-            reservation.release()  # to return the trial takes the same lock
-            self.return_trial()
+            self.return_trial(reservation)
             raise
         except (ValueError, UpdateFinishedTrialError) as error:
             if not self.was_closed():
@@ -87,12 +86,14 @@ class Worker:
         except UnboundLocalError as error:  # Optuna's, where its `tell` was interrupted; what did that is its context
             raise error.__context__ or error from None
 
-    def return_trial(self) -> None:
+    def return_trial(self, reservation: Reservation) -> None:
         """Close the trial under way so that another process tries it again; if that fails, it is found dead later."""
-        with suppress(Exception), self.study.lock():
-            if self.trial:
-                self.trial.set_user_attr("interrupted", True)
-                self.study.optuna_study.tell(self.trial, state=TrialState.FAIL)
+        with suppress(Exception):
+            reservation.release()
+            if trial := self.trial:
+                with self.study.lock():
+                    trial.set_user_attr("interrupted", True)
+                    self.study.optuna_study.tell(trial, state=TrialState.FAIL)
         with suppress(Exception):
             self.end_run("KILLED", trial_state="interrupted")
 
