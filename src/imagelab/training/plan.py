@@ -8,8 +8,8 @@ from typing import Any
 class FitPlan:
     """All that decides what a training makes of a data set and its split, each under the name of its setting.
 
-    The settings are described in `settings/techniques.py` and `experiment.py`; from `weights` on they are those of networks with a
-    backbone, and None in others. `dtype_policy` is Keras's, see `choose_dtype_policy`.
+    The settings are described in `settings/techniques.py` and `experiment.py`; from `weights` on they are those of
+    networks with a backbone, and None in others. `dtype_policy` is Keras's, see `choose_dtype_policy`.
     """
 
     model: str

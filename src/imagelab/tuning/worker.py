@@ -90,10 +90,10 @@ class Worker:
         """Close the trial under way so that another process tries it again; if that fails, it is found dead later."""
         with suppress(Exception):
             reservation.release()
-            if trial := self.trial:
-                with self.study.lock():
-                    trial.set_user_attr("interrupted", True)
-                    self.study.optuna_study.tell(trial, state=TrialState.FAIL)
+            with self.study.lock():
+                assert self.trial  # else there is none to return
+                self.trial.set_user_attr("interrupted", True)
+                self.study.optuna_study.tell(self.trial, state=TrialState.FAIL)
         with suppress(Exception):
             self.end_run("KILLED", trial_state="interrupted")
 
