@@ -31,6 +31,7 @@ from imagelab.tuning.trial_states import ending_of, was_enqueued
 
 LONGEST_END = 60.0  # seconds to end a trial after the parent has died
 FATAL = (DataError, TrackingError, OSError)  # the next trial would fail so, too
+ONCE = ("best_epoch", "parameter_count", "training_seconds")  # figures of a trial, not of an epoch
 
 
 class Worker:
@@ -144,7 +145,8 @@ class Worker:
                 trial.set_user_attr("epoch", row["epoch"])  # for those who watch
 
         figures = self.trainer.train(settings, run.checkpoint_folder, on_epoch)
-        run.log_metrics({"best_val_accuracy": figures["val_accuracy"], **single(figures)}, int(figures["best_epoch"]))
+        best = {"best_val_accuracy": figures["val_accuracy"]} | {name: figures[name] for name in ONCE}
+        run.log_metrics(best, int(figures["best_epoch"]))
         trial.set_user_attr("figures", figures)
         return tuple(figures[name] for name in objectives)
 
@@ -169,10 +171,6 @@ class Worker:
         if run := self.run:
             self.run = None
             end_run(run, status, **tags)
-
-
-def single(figures: dict[str, float]) -> dict[str, float]:
-    return {name: figures[name] for name in ("best_epoch", "parameter_count", "training_seconds")}
 
 
 def stop_with_parent() -> None:
