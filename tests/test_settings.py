@@ -34,6 +34,7 @@ def test_text_may_look_like_anything(note: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--stochastic_depth", "0.2"], ["stochastic_depth=0.2", "basic_cnn", "small_resnet, resnet20"]),
         (["--model", "basic_cn"], ["model=basic_cn", "basic_ann, basic_cnn, deeper_cnn", "did you mean basic_cnn"]),
         (["--dataset", "Fashion-MNIST"], ["dataset=Fashion-MNIST", "cifar100", "did you mean fashion_mnist"]),
         (["--learning-rate", "0.1"], ["no setting named 'learning-rate'", "did you mean learning_rate"]),

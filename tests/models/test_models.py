@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from imagelab.models import BACKBONES, HEAD_DROPOUT_RATES, MODELS, build_model, dropout_rates, stages_of
+from imagelab.models import BACKBONES, HEAD_DROPOUT_RATES, MODELS, RESIDUAL, build_model, dropout_rates, stages_of
 from imagelab.models.transfer import build_head
 
 PLAIN = [name for name in MODELS if name not in BACKBONES]
@@ -40,7 +40,10 @@ def test_layers_are_those_of_the_reference(
     assert build_model(name, shape, num_classes).count_params() == parameters
 
 
-@pytest.mark.parametrize(("name", "about"), [("basic_ann", 500_000), ("basic_cnn", 800_000)])
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [("basic_ann", 500_000), ("basic_cnn", 800_000), ("resnet20", 270_000), ("small_resnet", 630_000)],
+)
 def test_models_adapted_to_cifar100_have_the_stated_size(name: str, about: int) -> None:
     assert build_model(name, (32, 32, 3), 100).count_params() == pytest.approx(about, rel=0.1)
 
@@ -54,7 +57,23 @@ def test_dropout_rate_replaces_every_dropout(name: str) -> None:
     }
     assert rates == {0.35}
     own = [layer.rate for layer in build_model(name, (28, 28, 1), 10).layers if isinstance(layer, keras.layers.Dropout)]
-    assert own == {"basic_ann": [0.2, 0.2], "basic_cnn": [0.5], "deeper_cnn": [0.25, 0.25, 0.5]}[name]
+    assert own == {"basic_ann": [0.2, 0.2], "basic_cnn": [0.5], "deeper_cnn": [0.25, 0.25, 0.5]}.get(name, [0.0])
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_blocks_are_skipped_for_single_images_and_only_in_training(name: str) -> None:
+    model = build_model(name, (8, 8, 1), 10, stochastic_depth=0.6)
+    skips = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.noise_shape]
+    blocks = len([layer for layer in model.layers if isinstance(layer, keras.layers.Add)])
+    np.testing.assert_allclose([layer.rate for layer in skips], 0.6 * np.arange(1, blocks + 1) / blocks)
+    maps = np.ones((200, *skips[-1].output.shape[1:]), np.float32)
+    kept = np.asarray(skips[-1](maps, training=True)).reshape(200, -1)
+    assert set(np.unique(kept).round(4)) == {0.0, 2.5} and (kept == kept[:, :1]).all()
+    assert 0.25 < (kept[:, 0] > 0).mean() < 0.55
+    plain = build_model(name, (8, 8, 1), 10)
+    plain.set_weights([weight for weight in model.get_weights() if weight.dtype == np.float32])
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), plain.predict(pixels, verbose=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -91,6 +91,30 @@ def test_preprocessing_is_the_applications_own(name: str) -> None:
     np.testing.assert_allclose(features.predict(pixels, verbose=0), maps.numpy().mean((1, 2)), rtol=1e-3, atol=1e-4)
 
 
+def test_weights_of_efficientnet_from_a_file_see_the_pixels_that_keras_own_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h5py
+
+    published = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    standardise = next(layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
+    standardise.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int64(0)])
+    published.save_weights(tmp_path / "b0.weights.h5")
+    with h5py.File(tmp_path / "b0.h5", "w") as content:
+        legacy_h5_format.save_weights_to_hdf5_group(content, published)
+    monkeypatch.setattr(
+        "keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(tmp_path / "b0.h5")
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    features = [
+        keras.Model(network.input, network.get_layer("features").output).predict(pixels, verbose=0)
+        for weights in ("imagenet", str(tmp_path / "b0.weights.h5"))
+        for network in [build("efficientnet_b0", (32, 32, 3), weights=weights)]
+    ]
+    largest = np.abs(features[0]).max()
+    np.testing.assert_allclose(features[0] / largest, features[1] / largest, atol=1e-3)
+
+
 def test_features_of_several_stages_stand_side_by_side(mobilenet_weights: str) -> None:
     lengths = [
         build(weights=mobilenet_weights, pooled_stages=n).get_layer("features").output.shape[-1] for n in (1, 2, 3)

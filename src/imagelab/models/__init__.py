@@ -5,7 +5,7 @@ The tables say what settings need to know of a network without importing TensorF
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -14,18 +14,26 @@ POOLED_STAGES = {  # of each backbone: how many of its last stages can give feat
     "resnet50": 3,
     "vgg16": 3,
     "mobilenet_v2": 3,
+    "efficientnet_b0": 3,
     "efficientnet_v2_b0": 3,
     "convnext_tiny": 3,
     "vit": 1,
 }
 BACKBONES = tuple(POOLED_STAGES)
+RESIDUAL = ("small_resnet", "resnet20")  # small networks of blocks with a shortcut, which can be skipped in training
 MODELS = (
     "basic_ann",
     "basic_cnn",
     "deeper_cnn",
+    *RESIDUAL,
     *BACKBONES,
 )
-DROPOUT_RATES = {"basic_ann": (0.2, 0.2), "basic_cnn": (0.5,), "deeper_cnn": (0.25, 0.25, 0.5)}
+DROPOUT_RATES: dict[str, tuple[float, ...]] = {
+    "basic_ann": (0.2, 0.2),
+    "basic_cnn": (0.5,),
+    "deeper_cnn": (0.25, 0.25, 0.5),
+    **dict.fromkeys(RESIDUAL, (0.0,)),
+}
 HEAD_DROPOUT_RATES = {"linear": (0.5,), "wide": (0.3, 0.5), "mlp": (0.5, 0.5)}
 
 
@@ -60,6 +68,7 @@ def build_model(
     weights: str | None = None,
     head: str | None = None,
     pooled_stages: int | None = None,
+    stochastic_depth: float = 0.0,
 ) -> "keras.Model":
     """Build the network `name`, under Keras's current dtype policy; untrained but for a backbone's weights.
 
@@ -68,14 +77,18 @@ def build_model(
         num_classes: length of the probability vector that the network gives.
         dropout_rate: replaces the rate of every dropout layer; None keeps the network's own.
         image_size, weights, head, pooled_stages: of a backbone, see `transfer.transfer_network`; the others have none.
+        stochastic_depth: of a network of RESIDUAL, see `residual.residual_network`; the others have none.
 
     Raises:
         KeyError: `name` is not in MODELS.
     """
     if name not in MODELS:
         raise KeyError(f"no model named {name!r}; known: {', '.join(MODELS)}")
-    of_backbone = {"image_size": image_size, "weights": weights, "head": head, "pooled_stages": pooled_stages}
-    options = of_backbone if name in BACKBONES else {}
+    options: dict[str, Any] = {}
+    if name in BACKBONES:
+        options = {"image_size": image_size, "weights": weights, "head": head, "pooled_stages": pooled_stages}
+    elif name in RESIDUAL:
+        options = {"stochastic_depth": stochastic_depth}
     module = import_module(f"imagelab.models.{name}")
     model: keras.Model = module.build(image_shape, num_classes, dropout_rate, **options)
     return model

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from imagelab.data import AUGMENTATIONS
 from imagelab.errors import SettingsError
+from imagelab.models import RESIDUAL
 from imagelab.settings.kinds import Kind
 from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens
 
@@ -75,6 +76,17 @@ class Techniques(BaseModel):
     ema: float | None = Field(
         None, ge=0, lt=1, description="decay a batch of the moving average of weights, which is tested and kept; 0: off"
     )
+
+    stochastic_depth: float | None = Field(
+        None, ge=0, lt=1, description="how often a residual network's last block is skipped; earlier ones less often"
+    )
+
+    @field_validator("stochastic_depth")
+    @classmethod
+    def has_blocks_to_skip(cls, stochastic_depth: float | None, info: ValidationInfo) -> float | None:
+        if stochastic_depth and (model := info.data.get("model")) not in (None, *RESIDUAL):
+            raise ValueError(f"model={model} has no blocks that could be skipped; these have: {', '.join(RESIDUAL)}")
+        return stochastic_depth
 
     @field_validator("mixup", "cutmix")
     @classmethod

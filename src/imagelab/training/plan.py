@@ -34,6 +34,7 @@ class FitPlan:
     cutmix: float = 0.0
     mix_off_epochs: int = 0
     ema: float = 0.0
+    stochastic_depth: float = 0.0
 
     weights: str | None = None
     image_size: int | None = None
@@ -72,5 +73,5 @@ class FitPlan:
     @property
     def network_options(self) -> dict[str, Any]:
         """What `models.build_model` wants to know besides the model and the shapes."""
-        names = ("dropout_rate", "image_size", "weights", "head", "pooled_stages")
+        names = ("dropout_rate", "image_size", "weights", "head", "pooled_stages", "stochastic_depth")
         return {name: getattr(self, name) for name in names}
