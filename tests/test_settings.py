@@ -9,6 +9,8 @@ from imagelab.errors import SettingsError
 from imagelab.settings import TrainSettings, parse, validate
 from tests.conftest import ROOT
 
+TEACHER = "models:/m-1"
+
 
 def parsed(*arguments: str) -> TrainSettings:
     return parse(TrainSettings, "train", arguments)
@@ -35,6 +37,8 @@ def test_text_may_look_like_anything(note: str) -> None:
     ("arguments", "said"),
     [
         (["--stochastic_depth", "0.2"], ["stochastic_depth=0.2", "basic_cnn", "small_resnet, resnet20"]),
+        (["--teacher", "best"], ["teacher=best", "run id", "models:/NAME@ALIAS"]),
+        (["--distillation_weight", "0.5"], ["distillation_weight=0.5", "without a teacher"]),
         (["--model", "basic_cn"], ["model=basic_cn", "basic_ann, basic_cnn, deeper_cnn", "did you mean basic_cnn"]),
         (["--dataset", "Fashion-MNIST"], ["dataset=Fashion-MNIST", "cifar100", "did you mean fashion_mnist"]),
         (["--learning-rate", "0.1"], ["no setting named 'learning-rate'", "did you mean learning_rate"]),
@@ -159,6 +163,12 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
             {"learning_rate_schedule": "plateau", "early_stopping_patience": 3},
             "early_stopping_patience=3: ends the training before plateau lowers the rate",
         ),
+        ({"model": "vgg16", "teacher": TEACHER}, "teacher: a frozen backbone cannot be taught; model=vgg16 with"),
+        (
+            {"teacher": TEACHER, "augmentation": "erasing"},
+            "augmentation=erasing: with a teacher, .* none, flip, flip.shift",
+        ),
+        ({"teacher": TEACHER, "class_weight": "balanced"}, "class_weight=balanced: does not go with a teacher"),
         ({"model": "basic_cnn", "warmup_epochs": 12}, "warmup_epochs=12: must be fewer than the 12 epochs"),
     ],
 )

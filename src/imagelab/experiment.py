@@ -6,6 +6,7 @@ from types import MappingProxyType
 from imagelab.console import say
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
+from imagelab.distillation import load_teacher
 from imagelab.errors import SettingsError
 from imagelab.evaluation.scores import Evaluation
 from imagelab.reporting import (
@@ -47,10 +48,11 @@ def run_experiment(
 
 
 def load_fitter(settings: TrainSettings) -> Fitter:
-    """The data set of the settings, split, and what trains on it."""
+    """The data set of the settings, split, their teacher if they have one, and what trains with these."""
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     split = SplitSpec(**settings.arguments_of(SplitSpec))
-    return Fitter(dataset, split, settings.feature_cache_limit, with_test=True)
+    teacher = load_teacher(settings.teacher, dataset) if settings.teacher else None
+    return Fitter(dataset, split, settings.feature_cache_limit, with_test=True, teacher=teacher)
 
 
 def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:

@@ -6,6 +6,7 @@ Replicates are runs below a parent run, which says the mean and the spread of th
 import pandas as pd
 
 from imagelab.console import command_line, say
+from imagelab.distillation import with_fixed_teacher
 from imagelab.experiment import load_fitter, run_experiment
 from imagelab.settings import TrainSettings, name_of
 from imagelab.tracking import (
@@ -23,6 +24,7 @@ PHASE = "replicates"
 
 def train(settings: TrainSettings) -> str:
     """The command: train, and return the line that says what came out."""
+    settings = with_fixed_teacher(settings)
     return replicate(settings) if settings.seeds else str(run_experiment(settings))
 
 

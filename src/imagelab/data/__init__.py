@@ -16,6 +16,8 @@ NUM_CLASSES = {
 DATASETS = tuple(NUM_CLASSES)
 # Random changes of training images, in the order in which they are applied; `augmentation.py` has them.
 AUGMENTATIONS = ("flip", "shift", "rotation", "zoom", "randaugment", "erasing")
+# Of the augmentations that a teacher's answers can be kept for: how many views of each image it is asked about.
+TEACHER_VIEWS = {"none": 1, "flip": 2, "flip+shift": 8}
 
 
 def num_classes_of(name: str) -> int:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from imagelab.data.augmentation import augment
 from imagelab.data.dataset import ReadSplit, Split
 from imagelab.data.mixing import NOTHING, Mixing
+from imagelab.data.taught_images import TaughtImages
 
 MOST_IN_MEMORY = 512 * 2**20  # bytes of features; what is larger is read batch by batch, which takes a fifth longer
 CHEAP = ("none", "flip", "shift", "flip+shift")  # augmentations for which one thread is enough
@@ -20,7 +21,8 @@ LookUp = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 def make_batches(split: Split | ReadSplit, num_classes: int, batch_size: int) -> tf.data.Dataset:
     """Batches in order: images uint8 (n, height, width, channels), one-hot labels float32 (n, num_classes).
 
-    A split of features gives features (n, length) in the place of images, here and below.
+    A split of features gives features (n, length) in the place of images, here and below; one with a teacher's answers
+    gives them behind the labels, float32 (n, 2 * num_classes).
     """
     look_up = make_look_up(split, num_classes)
     indices = tf.data.Dataset.range(len(split)).batch(batch_size)
@@ -67,17 +69,38 @@ def make_training_batches(
 def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:
     """A function from indices, and a view for each, to a batch."""
     labels = tf.constant(split.labels)
+    if isinstance(split, TaughtImages):
+        return with_answers(split, labels, num_classes)
     if isinstance(split, Split):
         return in_memory(split.images, labels, num_classes)
     example = split.read(np.zeros(1, int), np.zeros(1, int))
     if len(split.views) == 1 and example.nbytes * len(split) <= MOST_IN_MEMORY:
         return in_memory(split.first_view, labels, num_classes)
 
-    def read(indices: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.numpy_function(split.read, [indices, views], example.dtype, stateful=False)
-        return tf.ensure_shape(batch, (None, *example.shape[1:])), tf.one_hot(tf.gather(labels, indices), num_classes)
+    read = reader(split.read, example)
+    return lambda indices, views: (read(indices, views), tf.one_hot(tf.gather(labels, indices), num_classes))
 
-    return read
+
+def with_answers(split: TaughtImages, labels: tf.Tensor, num_classes: int) -> LookUp:
+    images, answers = (
+        reader(read, read(np.zeros(1, int), np.zeros(1, int))) for read in (split.read, split.read_answers)
+    )
+
+    def look_up(indices: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        targets = tf.one_hot(tf.gather(labels, indices), num_classes), answers(indices, views)
+        return images(indices, views), tf.concat(targets, axis=1)
+
+    return look_up
+
+
+def reader(read: Callable[..., np.ndarray], example: np.ndarray) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function of numpy's arrays as one of tensors; what it gives is like the example, but for the first length."""
+
+    def call(indices: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(read, [indices, views], example.dtype, stateful=False)
+        return tf.ensure_shape(found, (None, *example.shape[1:]))
+
+    return call
 
 
 def in_memory(inputs: np.ndarray, labels: tf.Tensor, num_classes: int) -> LookUp:

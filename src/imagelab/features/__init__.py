@@ -3,5 +3,6 @@
 from imagelab.features.feature_cache import FeatureSeconds
 from imagelab.features.feature_source import FeatureSource, WantedFeatures
 from imagelab.features.feature_split import Features
+from imagelab.features.teacher import Teacher, taught_images
 
-__all__ = ["FeatureSeconds", "FeatureSource", "Features", "WantedFeatures"]
+__all__ = ["FeatureSeconds", "FeatureSource", "Features", "Teacher", "WantedFeatures", "taught_images"]

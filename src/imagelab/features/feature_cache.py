@@ -81,12 +81,15 @@ class FeatureSet:
         return sum(took for number, took in read_seconds(self.folder).items() if number in opened)
 
 
-def load_or_compute(sets: Sequence[FeatureSet], feature_cache_limit: float, seconds: FeatureSeconds) -> list[Shards]:
+def load_or_compute(
+    sets: Sequence[FeatureSet], feature_cache_limit: float, seconds: FeatureSeconds, title: str = "features"
+) -> list[Shards]:
     """The shards of each set, from the cache as far as it has them.
 
     Args:
         feature_cache_limit: GiB that the whole cache may take; checked for all sets before anything is computed.
         seconds: is added to.
+        title: what is shown while something is computed.
 
     Raises:
         DataError: the cache would grow over its limit, or the disk is full; what was finished is kept.
@@ -95,7 +98,7 @@ def load_or_compute(sets: Sequence[FeatureSet], feature_cache_limit: float, seco
         seconds.saved += one.open_finished()
     if images := sum(one.images_missing for one in sets):
         check_capacity(sum(one.bytes_missing for one in sets), feature_cache_limit)
-        with images_progress(images, "features") as advance:
+        with images_progress(images, title) as advance:
             for one in sets:
                 complete(one, feature_cache_limit, seconds, advance)
     return [one.shards for one in sets]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from imagelab.data.dataset import Split
+    from imagelab.features.extraction import Extract
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class WantedFeatures:
     def count(self) -> int:
         """How many images."""
         return min(self.limit or len(self.split), len(self.split))
+
+    def shard_of_view(self, number: int, view: int) -> np.ndarray:
+        """The images of a shard under a view, uint8 (n, height, width, channels)."""
+        from imagelab.features.extraction import augmented  # late, as TensorFlow is with it
+
+        start = number * SHARD
+        return augmented(self.split.images[start : min(start + SHARD, self.count)], view, number)
 
 
 class FeatureSource:
@@ -80,22 +88,38 @@ class FeatureSource:
         ]
 
     def feature_sets(self, wanted: WantedFeatures) -> list[FeatureSet]:
-        """What each view of the wanted images is, and how it is computed."""
+        """What each view of the wanted images is, and how its features are computed."""
         # TensorFlow and OpenVINO stay off the path of commands that only look at the cache or empty it.
-        from imagelab.features.extraction import augmented, engine, make_extract
+        from imagelab.features.extraction import engine, make_extract
 
         low_precision = self.low_precision and wanted.name != "test"
         length = self.float32_model.get_layer("features").output.shape[-1]
         shard_format = ShardFormat(length, np.dtype(np.float16 if low_precision else np.float32))
-        sizes = tuple(min(SHARD, wanted.count - start) for start in range(0, wanted.count, SHARD))
-        extract = cache(partial(make_extract, self.float32_model, self.network, low_precision))  # when first needed
+        make = cache(partial(make_extract, self.float32_model, self.network, low_precision))
 
-        def compute(number: int, view: int) -> np.ndarray:
-            return extract()(augmented(wanted.split.images[number * SHARD :][: sizes[number]], view, number))
+        def extract(images: np.ndarray) -> np.ndarray:
+            return make()(images)  # made when first needed
 
         dtype = "bfloat16" if low_precision else "float32"
         description = {**self.description, "engine": engine(), "dtype": dtype, "split": wanted.name}
-        return [
-            FeatureSet({**description, "view": view}, shard_format, sizes, partial(compute, view=view))
-            for view in range(wanted.views)
-        ]
+        return sets_of_views(wanted, description, shard_format, extract)
+
+
+def sets_of_views(
+    wanted: WantedFeatures, description: Mapping[str, Any], shard_format: ShardFormat, extract: "Extract"
+) -> list[FeatureSet]:
+    """What each view of the wanted images is, and how it is computed.
+
+    Args:
+        description: what the features depend on, besides the view.
+        extract: gives the features (n, length) of images, uint8 (n, height, width, channels).
+    """
+    sizes = tuple(min(SHARD, wanted.count - start) for start in range(0, wanted.count, SHARD))
+
+    def compute(number: int, view: int) -> np.ndarray:
+        return extract(wanted.shard_of_view(number, view))
+
+    return [
+        FeatureSet({**description, "view": view}, shard_format, sizes, partial(compute, view=view))
+        for view in range(wanted.views)
+    ]

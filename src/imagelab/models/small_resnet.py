@@ -11,7 +11,7 @@ def build(
     dropout_rate: float | None = None,
     stochastic_depth: float = 0.0,
 ) -> keras.Model:
-    """Convolutions of 32 and 64 filters, a block of 64 at half the size, two of 128 at a quarter (about 0.63 M parameters)."""
+    """Convolutions of 32 and 64 filters, a block of 64 at half the size, two of 128 at a quarter (0.63 M in all)."""
     return residual_network(
         *("small_resnet", image_shape, num_classes, dropout_rate, stochastic_depth),
         stem=[(32, 1), (64, 2)],

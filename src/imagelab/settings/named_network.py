@@ -22,6 +22,12 @@ def model_address(text: str) -> str:
     return text
 
 
+def run_id_or_address(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{32}", text) or any(re.fullmatch(pattern, text) for pattern in PATTERNS):
+        return text
+    raise ValueError(f"must be an MLflow run id (32 hexadecimal digits), {', '.join(URIS[:-1])} or {URIS[-1]}")
+
+
 ModelUri = Annotated[str, AfterValidator(model_address)]
 
 

@@ -1,13 +1,17 @@
 """The settings of one training, or of several that differ in nothing but their seed."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from imagelab.data import TEACHER_VIEWS
+from imagelab.errors import SettingsError
 from imagelab.settings.experiment import ExperimentSettings
+from imagelab.settings.named_network import URIS, run_id_or_address
 from imagelab.settings.values import RunId
 
 MOST_SEEDS = 100
+WEIGHT, TEMPERATURE = 0.7, 4.0  # of distillation
 
 
 def list_of_seeds(text: str, least: int = 2) -> str:
@@ -38,8 +42,23 @@ class TrainSettings(ExperimentSettings):
         examples=[f"a number of seeds (2 to {MOST_SEEDS})", "seeds such as 0,1,2"],
     )
 
+    teacher: Annotated[str, AfterValidator(run_id_or_address)] | None = Field(
+        None,
+        description="trained network whose answers to the training images are learned from, too (distillation)",
+        examples=["a run id", *URIS],
+    )
+    distillation_weight: float | None = Field(
+        None, gt=0, le=1, description=f"share of the loss that is the teacher's; with a teacher {WEIGHT} if not given"
+    )
+    distillation_temperature: float | None = Field(
+        None, ge=1, le=100, description=f"how much both answers are softened; with a teacher {TEMPERATURE} if not given"
+    )
+
     @model_validator(mode="after")
     def goes_together(self) -> "TrainSettings":
+        for name in ("distillation_weight", "distillation_temperature"):
+            if not self.teacher and (value := getattr(self, name)) is not None:
+                raise ValueError(f"{name}={value:g}: has no effect without a teacher; give that too")
         if self.seeds and "seed" in self.model_fields_set:
             raise ValueError(f"seed={self.seed}: does not go with seeds={self.seeds}; leave one of them out")
         if self.seeds and self.resume:
@@ -48,6 +67,30 @@ class TrainSettings(ExperimentSettings):
                 "seeds goes on where it was interrupted"
             )
         return self
+
+    def with_recipe(self) -> Self:
+        """As every experiment's; a teacher goes only with what its answers can be kept for.
+
+        Raises:
+            SettingsError: it does not.
+        """
+        complete = super().with_recipe()
+        if not complete.teacher:
+            return complete
+        if complete.weights not in (None, "none"):
+            raise SettingsError(
+                f"teacher: a frozen backbone cannot be taught; model={complete.model} with weights=none can"
+            )
+        if complete.class_weight == "balanced":
+            raise SettingsError("class_weight=balanced: does not go with a teacher, whose answers know no weights")
+        if complete.augmentation not in TEACHER_VIEWS:
+            raise SettingsError(
+                f"augmentation={complete.augmentation}: with a teacher, who is asked about each view once, it must be "
+                f"{', '.join(TEACHER_VIEWS)}"
+            )
+        filled = {"distillation_weight": WEIGHT, "distillation_temperature": TEMPERATURE}
+        missing = {name: value for name, value in filled.items() if getattr(complete, name) is None}
+        return complete.model_copy(update=missing)
 
     @property
     def seed_list(self) -> list[int]:

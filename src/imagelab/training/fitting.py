@@ -8,11 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from imagelab.data import TEACHER_VIEWS
 from imagelab.data.batches import make_training_batches
-from imagelab.data.dataset import Dataset
+from imagelab.data.dataset import Dataset, Split
 from imagelab.data.mixing import Mixing
 from imagelab.data.split import SplitSpec
-from imagelab.features import Features, FeatureSeconds, FeatureSource, WantedFeatures
+from imagelab.data.taught_images import TaughtImages
+from imagelab.features import Features, FeatureSeconds, FeatureSource, Teacher, WantedFeatures, taught_images
 from imagelab.models import build_model
 from imagelab.models.transfer import backbone_of, build_head, describe_features, head_of, unfreeze
 from imagelab.training.checkpoints import Checkpoints, Row
@@ -74,6 +76,7 @@ class Fitter:
 
     Attributes:
         feature_cache_limit: GiB that features kept on disk may take, of all runs.
+        teacher: a trained network, where plans are to learn from its answers, too.
         with_test: whether a head's network is to be asked about the test images: their features are computed too.
     """
 
@@ -81,7 +84,9 @@ class Fitter:
     split: SplitSpec
     feature_cache_limit: float
     with_test: bool = False
+    teacher: Teacher | None = None
     kept: dict[tuple[Any, ...], BackboneFeatures] = field(default_factory=dict)
+    taught: dict[int, TaughtImages] = field(default_factory=dict)  # by the number of views
 
     def __post_init__(self) -> None:
         self.splits = self.split.split(self.dataset.train)
@@ -100,8 +105,18 @@ class Fitter:
             return self.fit_on_backbone(plan, checkpoints, events)
         network = self.build(plan, plan.dtype_policy)
         events.on_network(network)
-        train(network, self.splits, checkpoints, plan, on_epoch=events.on_epoch)
+        train(network, (self.learned_from(plan), self.splits[1]), checkpoints, plan, on_epoch=events.on_epoch)
         return int(network.count_params())
+
+    def learned_from(self, plan: FitPlan) -> Split | TaughtImages:
+        """The images to learn from; with a teacher, in the views that the augmentation makes, and with its answers."""
+        if self.teacher is None:
+            return self.splits[0]
+        views = TEACHER_VIEWS[plan.augmentation]
+        if views not in self.taught:
+            sources = self.teacher, self.dataset, self.split
+            self.taught = {views: taught_images(*sources, views, self.feature_cache_limit)}
+        return self.taught[views]
 
     def fit_on_backbone(self, plan: FitPlan, checkpoints: Checkpoints, events: FitEvents) -> int:
         """Train a head on the frozen backbone's features, then, if the plan has it, the backbone's last layers."""
@@ -137,11 +152,11 @@ class Fitter:
 
     def first_batch(self, plan: FitPlan) -> tuple[np.ndarray, np.ndarray]:
         """A batch of images, changed as the plan says, and their targets."""
-        train_split, epoch = self.splits[0], tf.Variable(0, dtype=tf.int64, trainable=False)
-        options = (self.dataset.num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation)
+        train_split, epoch = self.learned_from(plan), tf.Variable(0, dtype=tf.int64, trainable=False)
+        options = (self.dataset.num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step)
         batches = make_training_batches(train_split, *options, Mixing(plan.mixup, plan.cutmix, until=1))
         images, targets = next(iter(batches))
-        return images.numpy(), targets.numpy()
+        return images.numpy(), targets.numpy()[:, : self.dataset.num_classes]
 
     def features(self, plan: FitPlan, events: FitEvents) -> BackboneFeatures:
         """What a head learns from; of the plans asked for so far the two newest backbones are kept."""

@@ -1,6 +1,7 @@
 """One phase of a training: compile, go on from where the checkpoints end, fit; and what a network says of a split."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from imagelab.errors import DivergedError, SettingsError
 from imagelab.progress import images_progress
 from imagelab.training.callbacks import AveragedWeights, CompleteEpoch, LowerOnPlateau, SeedEachEpoch, StopEarly
 from imagelab.training.checkpoints import Checkpoints, Row
+from imagelab.training.distillation import AccuracyOfLabels, DistillationLoss, TopKAccuracyOfLabels
 from imagelab.training.fused_kernels import fuse_batch_normalization
 from imagelab.training.optimizers import fuse, make_optimizer
 from imagelab.training.plan import FitPlan
@@ -24,7 +26,7 @@ VALIDATION_BATCH_SIZE = 500
 UPDATES_AN_EPOCH = 20  # of the progress bar; in between, TensorFlow runs steps without coming back to Python
 MOST_STEPS_PER_EXECUTION = 32
 
-Splits = tuple[Split, Split] | tuple[ReadSplit, ReadSplit]  # (train split, validation split)
+Splits = tuple[Split | ReadSplit, Split | ReadSplit]  # (train split, validation split)
 
 
 def train(
@@ -62,7 +64,7 @@ def train(
     with progress.bar:
         model.fit(
             make_training_batches(
-                *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation),
+                *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step),
                 Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
             ),
             validation_data=make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE),
@@ -107,20 +109,32 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
             f"gradient_accumulation={plan.gradient_accumulation}: there are {of_all} batches in all, none for an update"
         )
     rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, of_all, of_warmup)
-    metrics: list[str | keras.metrics.Metric] = ["accuracy"]
+    loss, accuracy, top_k_accuracy = loss_and_metrics(plan)
+    metrics = [accuracy]
     if model.output_shape[-1] > 10:
-        metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))
+        metrics.append(top_k_accuracy(5, name="top_5_accuracy"))
     model.compile(
         optimizer=make_optimizer(
             *(plan.optimizer, rate, plan.weight_decay, plan.gradient_clipping, plan.gradient_accumulation, plan.ema)
         ),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
+        loss=loss,
         metrics=metrics,
         steps_per_execution=max(1, min(MOST_STEPS_PER_EXECUTION, steps // UPDATES_AN_EPOCH)),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on the processor XLA is 4 times slower than oneDNN
     )
     fuse(model.optimizer)
     fuse_batch_normalization(model)
+
+
+def loss_and_metrics(plan: FitPlan) -> tuple[keras.losses.Loss, Any, type[keras.metrics.Metric]]:
+    """The loss, the accuracy, and the class of top-k accuracy."""
+    smoothing = plan.label_smoothing
+    if plan.teacher is None:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        return loss, "accuracy", keras.metrics.TopKCategoricalAccuracy
+    assert plan.distillation_weight and plan.distillation_temperature
+    taught = DistillationLoss(plan.distillation_weight, plan.distillation_temperature, smoothing)
+    return taught, AccuracyOfLabels(name="accuracy"), TopKAccuracyOfLabels
 
 
 def is_over(rows: list[Row], epochs: int, patience: int) -> bool:

@@ -36,6 +36,10 @@ class FitPlan:
     ema: float = 0.0
     stochastic_depth: float = 0.0
 
+    teacher: str | None = None
+    distillation_weight: float | None = None
+    distillation_temperature: float | None = None
+
     weights: str | None = None
     image_size: int | None = None
     pooled_stages: int | None = None
@@ -64,6 +68,11 @@ class FitPlan:
         """The plan of the second phase, in which the last layers of the backbone are trained, too."""
         epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
         return replace(self, epochs=epochs, learning_rate=learning_rate)
+
+    @property
+    def changes_at_each_step(self) -> str:
+        """The augmentation that is drawn at each step; views that a teacher has seen are made before."""
+        return "none" if self.teacher else self.augmentation
 
     @property
     def changes_images(self) -> bool:

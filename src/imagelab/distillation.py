@@ -1,0 +1,53 @@
+"""The teacher of a training: found, refused where it does not fit, loaded."""
+
+from imagelab.data.dataset import Dataset
+from imagelab.data.split import SplitSpec
+from imagelab.errors import SettingsError
+from imagelab.features import Teacher
+from imagelab.registry.named_model import NamedModel, find_named_model
+from imagelab.settings import TrainSettings
+from imagelab.tracking import split_of, use_tracking_store
+
+
+def with_fixed_teacher(settings: TrainSettings) -> TrainSettings:
+    """The settings with the teacher by the address of its model, which stays what it is when an alias moves.
+
+    Raises:
+        SettingsError: there is no such network, or it has learned from other images than the student may.
+    """
+    if not settings.teacher:
+        return settings
+    named = named_by(settings.teacher)
+    if named.dataset != settings.dataset:
+        raise SettingsError(f"teacher={settings.teacher}: has learned {named.dataset}, not {settings.dataset}")
+    wanted, own = SplitSpec(**settings.arguments_of(SplitSpec)), split_of(use_tracking_store(), named.run)
+    if own != wanted:
+        raise SettingsError(
+            f"teacher={settings.teacher}: has learned from other images: its split is {own}, this training's {wanted}"
+        )
+    return settings.model_copy(update={"teacher": named.uri})
+
+
+def load_teacher(address: str, dataset: Dataset) -> Teacher:
+    """The teacher in memory.
+
+    Raises:
+        SettingsError: it is not there, or has learned from other images.
+        RegistryError: its files are missing or damaged.
+    """
+    named = named_by(address)
+    if (digest := named.run.data.tags.get("dataset_digest")) != dataset.digest:
+        raise SettingsError(
+            f"teacher={address}: was trained on {named.dataset} with digest {digest}; this machine has {dataset.digest}"
+        )
+    return Teacher(named.model_id, named.load().compute)
+
+
+def named_by(address: str) -> NamedModel:
+    """The network behind a run id or an address in MLflow."""
+    is_address = ":" in address
+    try:
+        return find_named_model(use_tracking_store(), None if is_address else address, address if is_address else None)
+    except SettingsError as error:
+        _, _, reason = str(error).partition(": ")
+        raise SettingsError(f"teacher={address}: {reason}") from error
