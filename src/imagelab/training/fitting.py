@@ -45,7 +45,8 @@ class BackboneFeatures:
     Attributes:
         float32_model: the whole network in float32, its head untrained.
         network: the same in the number format of the plan.
-        splits: features to learn from, and to choose by.
+        train: those of the training images.
+        split, splits: how these are split; features to learn from, and to choose by.
         test: those of the test images, in float32; None where nobody wanted them.
         spent: seconds of computing them, and seconds saved by the cache.
         weights_digest: SHA-256 of the backbone's weights.
@@ -53,6 +54,8 @@ class BackboneFeatures:
 
     float32_model: keras.Model
     network: keras.Model
+    train: Features
+    split: SplitSpec
     splits: tuple[Features, Features]
     test: Features | None
     spent: FeatureSeconds
@@ -61,6 +64,10 @@ class BackboneFeatures:
     def found_again(self) -> "BackboneFeatures":
         """The same for another training in this process, which spends nothing on them."""
         return replace(self, spent=FeatureSeconds(0, self.spent.computing + self.spent.saved))
+
+    def split_by(self, split: SplitSpec) -> "BackboneFeatures":
+        """The same for another split of the images."""
+        return replace(self, split=split, splits=split.split(self.train))
 
     @property
     def length(self) -> int:
@@ -75,6 +82,7 @@ class Fitter:
     Attributes:
         feature_cache_limit: GiB that features kept on disk may take, of all runs.
         with_test: whether a head's network is to be asked about the test images: their features are computed too.
+        kept: features by what they depend on; the folds of a cross-validation share it.
     """
 
     dataset: Dataset
@@ -150,8 +158,11 @@ class Fitter:
             events.on_network(features.network)
             events.on_features(features.found_again())
         else:
-            self.kept = dict([*self.kept.items()][-1:])
+            for key in [*self.kept][:-1]:
+                del self.kept[key]
             self.kept[plan.features_key] = self.compute_features(plan, events)
+        if self.kept[plan.features_key].split != self.split:  # of another fold
+            self.kept[plan.features_key] = self.kept[plan.features_key].split_by(self.split)
         return self.kept[plan.features_key]
 
     def compute_features(self, plan: FitPlan, events: FitEvents) -> BackboneFeatures:
@@ -166,8 +177,10 @@ class Fitter:
         wanted += [WantedFeatures("test", self.dataset.test)] if self.with_test else []
         train_features, *test = source.features(wanted)
         digest = str(description["weights_digest"])
-        splits = self.split.split(train_features)
-        features = BackboneFeatures(float32_model, network, splits, test[0] if test else None, source.seconds, digest)
+        splits, of_test = self.split.split(train_features), test[0] if test else None
+        features = BackboneFeatures(
+            *(float32_model, network, train_features, self.split, splits, of_test, source.seconds, digest)
+        )
         events.on_features(features)
         return features
 
@@ -187,6 +200,13 @@ class Fitter:
         if phase == "head" and (test := self.features(plan, FitEvents()).test) is not None:
             return predict(head_of(network), test)
         return predict(network, self.dataset.test)
+
+    def fold_probabilities(self, plan: FitPlan, network: keras.Model, phase: str) -> np.ndarray:
+        """The same of the images of the split's fold; of a head, of the features that it would have learned from."""
+        indices = self.split.fold_indices(self.dataset.train.labels)
+        if phase == "head":
+            return predict(head_of(network), self.features(plan, FitEvents()).train.take(indices))
+        return predict(network, self.dataset.train.take(indices))
 
 
 def seed_everything(seed: int) -> None:
