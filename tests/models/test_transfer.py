@@ -266,7 +266,7 @@ def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(fitter: Fitter, 
 
 
 def test_folds_share_the_features_of_all_images(fitter: Fitter, plan: FitPlan, tmp_path: Path) -> None:
-    head, spent = replace(plan, fine_tune_epochs=0), []
+    head, spent, shared = replace(plan, fine_tune_epochs=0), [], []
     events = FitEvents(on_features=lambda features: spent.append(features.spent.computing))
     for number in range(2):
         fold = replace(fitter, split=replace(fitter.split, fold=number, folds=2))
@@ -276,9 +276,12 @@ def test_folds_share_the_features_of_all_images(fitter: Fitter, plan: FitPlan, t
         network = fold.best_network(head, checkpoints)
         said = fold.fold_probabilities(head, network, "head")
         np.testing.assert_allclose(said, predict(network, images), atol=1e-4)
-        np.testing.assert_array_equal(fold.features(head, events).splits[0].labels, fold.splits[0].labels)
+        features = fold.features(head, events)
+        np.testing.assert_array_equal(features.splits[0].labels, fold.splits[0].labels)
+        shared.append(features.train)
     assert spent[0] > 0
     assert set(spent[1:]) == {0}
+    assert shared[0] is shared[1]  # not read from the disk again either
 
 
 def efficientnet(**arguments: Any) -> keras.Model:
