@@ -28,6 +28,7 @@ UPPER = {
         "experiment",
         "training_series",
         "replication",
+        "cross_validation",
         "reproduction",
         "reporting",
         "tuning",
@@ -47,6 +48,7 @@ MUST_NOT = {
     "experiment": {
         "training_series",
         "replication",
+        "cross_validation",
         "reproduction",
         "evaluate_model",
         "tuning",
@@ -55,9 +57,16 @@ MUST_NOT = {
         "comparison",
         "commands",
     },
-    "training_series": {"replication", "reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison"},
+    "training_series": {
+        *("replication", "cross_validation", "reproduction"),
+        *("evaluate_model", "tuning", "registry", "serving", "comparison"),
+    },
     "reproduction": {"replication", "evaluate_model", "tuning", "serving", "prediction", "commands"},
     "replication": {"reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison", "commands"},
+    "cross_validation": {
+        *("replication", "reproduction", "evaluate_model"),
+        *("tuning", "registry", "serving", "comparison", "commands"),
+    },
     "reporting": UPPER - {"reporting", "prediction"},
     "reference": UPPER,
     "evaluation_report": UPPER - {"prediction"},

@@ -17,6 +17,7 @@ from imagelab.errors import ImagelabError, Interrupted, SettingsError, unswallow
 from imagelab.keras_startup import start_keras
 from imagelab.settings import (
     CompareSettings,
+    CrossValidateSettings,
     DoctorSettings,
     EmptyFeatureCacheSettings,
     EvaluateSettings,
@@ -77,6 +78,12 @@ def load(name: str) -> Callable[[Any], Any]:
 COMMANDS = {
     "train": Command(
         TrainSettings, "imagelab.replication:train", "imagelab.tracking.resume:refuse_early", needs_keras=True
+    ),
+    "cross_validate": Command(
+        CrossValidateSettings,
+        "imagelab.cross_validation:cross_validate",
+        "imagelab.tracking.resume:refuse_early",
+        needs_keras=True,
     ),
     "tune": Command(TuneSettings, "imagelab.tuning.tune:tune"),
     "evaluate": Command(

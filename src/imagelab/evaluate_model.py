@@ -35,7 +35,7 @@ from imagelab.registry.named_model import NamedModel, find_named_model
 from imagelab.registry.overview import model_of
 from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import data_of
-from imagelab.reporting import SERVED_MODEL
+from imagelab.reporting import SERVED_MODEL, evaluation_of
 from imagelab.settings import EvaluateSettings
 from imagelab.tracking import Run, failure_noted, log_description, operation_run, use_tracking_store
 
@@ -128,8 +128,7 @@ class Subject:
         return described_input(path.name, digest, str(path), split)
 
     def evaluation(self, part: str, probabilities: np.ndarray) -> Evaluation:
-        data, labels = self.dataset, self.parts[part].labels
-        return Evaluation(labels, probabilities, data.class_names, data.superclasses, data.superclass_names)
+        return evaluation_of(self.dataset, self.parts[part].labels, probabilities)
 
 
 def evaluate_in(run: Run, subject: Subject) -> str:
@@ -141,6 +140,7 @@ def evaluate_in(run: Run, subject: Subject) -> str:
     final = {part: effect.after for part, effect in effects.items()} or before
     target = subject.target
     report_answers(run, final[target], subject.parts[target].images, subject.title, WORDS[target])
+    run.log_table("evaluation/predictions.parquet", final[target].predictions())
     model_id = subject.named.model_id if temperature is None else log_calibrated(run, subject, final, temperature)
     tta = subject.settings.tta
     for part, evaluation in (before if tta != "none" else final).items():

@@ -51,7 +51,6 @@ def report_answers(run: Run, evaluation: Evaluation, images: np.ndarray, network
     """
     for name, table in evaluation.tables().items():
         run.log_table(f"evaluation/{name}.csv", table)
-    run.log_table("evaluation/predictions.parquet", evaluation.predictions())
     draw_evaluation(run, evaluation, f"{network}: {part}, accuracy {evaluation.correct.mean():.2%}")
     if evaluation.superclasses:
         coarse = np.arange(len(evaluation.superclass_names))

@@ -8,20 +8,21 @@ from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.distillation import load_teacher
 from imagelab.errors import SettingsError
-from imagelab.evaluation.scores import Evaluation
 from imagelab.reporting import (
     SERVED_MODEL,
     Result,
     describe,
+    evaluation_of,
     report_changed_images,
     report_data,
     report_evaluation,
     report_features,
+    report_fold,
     report_network,
     report_training,
     result_of,
 )
-from imagelab.settings import TrainSettings, name_of, validate
+from imagelab.settings import ExperimentSettings, TrainSettings, name_of, validate
 from imagelab.tracking import RUN_NAME, Run, tracked_run
 from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
 
@@ -47,18 +48,29 @@ def run_experiment(
         return result_of(run)
 
 
-def load_fitter(settings: TrainSettings) -> Fitter:
-    """The data set of the settings, split, their teacher if they have one, and what trains with these."""
+def split_spec(settings: ExperimentSettings) -> SplitSpec:
+    return SplitSpec(**settings.arguments_of(SplitSpec))
+
+
+def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None) -> Fitter:
+    """The data set of the settings, split as they say if not otherwise, and what trains on it, with its teacher."""
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
-    split = SplitSpec(**settings.arguments_of(SplitSpec))
-    teacher = load_teacher(settings.teacher, dataset) if settings.teacher else None
+    address = settings.teacher if isinstance(settings, TrainSettings) else None
+    teacher = load_teacher(address, dataset) if address else None
+    split = split or split_spec(settings)
     return Fitter(dataset, split, settings.feature_cache_limit, with_test=True, teacher=teacher)
+
+
+def role_on(split: SplitSpec) -> str:
+    """What a training on this split is: that of a fold has learned from too few images to be promoted."""
+    return "final" if split.fold is None else "fold"
 
 
 def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:
     """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
-    run.log_tags(role="final", settings=settings.as_tag())
-    fitter = fitter or load_fitter(settings)
+    split = SplitSpec.from_json(run.recall("split", (fitter.split if fitter else split_spec(settings)).to_json))
+    run.log_tags(role=role_on(split), settings=settings.as_tag())
+    fitter = fitter or load_fitter(settings, split)
     dataset = fitter.dataset
     report_data(run, dataset, fitter.split, fitter.splits)
 
@@ -75,10 +87,9 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
     best = fitter.best_network(plan, checkpoints)
     report_training(run, best, checkpoints.rows, best_row)
     probabilities = fitter.test_probabilities(plan, best, best_row["phase"])
-    evaluation = Evaluation(
-        dataset.test.labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names
-    )
-    report_evaluation(run, evaluation, dataset, best, best_row)
+    report_evaluation(run, evaluation_of(dataset, dataset.test.labels, probabilities), dataset, best, best_row)
+    if split.fold is not None:
+        report_fold(run, dataset, split, fitter.fold_probabilities(plan, best, best_row["phase"]), best_row)
     describe(run)
 
 

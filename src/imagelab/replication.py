@@ -3,21 +3,20 @@
 Replicates are runs below a parent run, which says the mean and the spread of their figures.
 """
 
-import pandas as pd
-
 from imagelab.console import command_line, say
 from imagelab.distillation import with_fixed_teacher
 from imagelab.experiment import load_fitter, run_experiment
 from imagelab.settings import TrainSettings, name_of
-from imagelab.tracking import (
-    RUN_NAME,
-    Run,
-    failure_noted,
-    log_description,
-    repeatable_parent,
-    use_tracking_store,
+from imagelab.tracking import Run, failure_noted, log_description, repeatable_parent, use_tracking_store
+from imagelab.training_series import (
+    SHOWN,
+    FinishedTraining,
+    PlannedTraining,
+    TrainingSeries,
+    log_spread,
+    spread_in_words,
+    start_of_names,
 )
-from imagelab.training_series import SHOWN, FinishedTraining, PlannedTraining, TrainingSeries
 
 PHASE = "replicates"
 
@@ -53,8 +52,7 @@ def parent_name(settings: TrainSettings) -> str:
 
 def planned(settings: TrainSettings, parent: Run) -> list[PlannedTraining]:
     """A training a seed; its run is named after its parent's, if the user has named that."""
-    given = parent.tags[RUN_NAME]
-    name = name_of(settings) if given == parent_name(settings) else given
+    name = start_of_names(parent, settings, parent_name(settings))
     return [
         PlannedTraining(settings.of_seed(seed), f"seed {seed}", {"seed": str(seed)}, f"{name}, seed {seed}")
         for seed in settings.seed_list
@@ -63,25 +61,15 @@ def planned(settings: TrainSettings, parent: Run) -> list[PlannedTraining]:
 
 def report(parent: Run, replicates: list[FinishedTraining]) -> str:
     """Log mean, standard deviation and each value of every final figure; return the line that says what came out."""
-    table = pd.DataFrame([each.metrics for each in replicates]).dropna(axis="columns")
-    names = table.columns.astype(str).to_list()
-    for each in replicates:
-        parent.log_metrics({name: each.metrics[name] for name in names}, step=each.seed, timestamp=each.ended)
-    mean, std = dict(table.mean()), dict(table.std(ddof=1))
-    together = {f"{name}_mean": mean[name] for name in mean} | {f"{name}_std": std[name] for name in std}
-    parent.log_metrics(together, timestamp=max(each.ended for each in replicates))  # said again, it is the same point
-    table.insert(0, "run_id", [each.run_id for each in replicates])
-    table.insert(0, "seed", [each.seed for each in replicates])
-    parent.log_table("replicates.csv", table)
-
-    said = ", ".join(f"{text} {mean[key]:.2%} +- {std[key]:.2%}" for key, text in SHOWN.items())
+    mean, std = log_spread(parent, replicates, "seed", "replicates.csv")
+    said = spread_in_words(mean, std, SHOWN)
     best = max(replicates, key=lambda each: each.metrics["best_val_accuracy"])
     promote = command_line("promote", parent.settings["dataset"], parent.settings["model"], run_id=best.run_id)
     log_description(
         parent,
         f"{said[0].upper()}{said[1:]} (mean and standard deviation, n = {len(replicates)}, seeds "
-        f"{parent.settings['seeds']}).\n\nPromote the one that is best on the validation images (seed {best.seed}): "
-        f"`{promote}`",
+        f"{parent.settings['seeds']}).\n\nPromote the one that is best on the validation images (seed "
+        f"{best.tags['seed']}): `{promote}`",
     )
     said = f"{len(replicates)} seeds: {said} (n = {len(replicates)})"
     return f"run {parent.run_id}: {said}; promote the best of them: {promote}; look at it: {parent.address}"

@@ -27,11 +27,16 @@ SERVED_MODEL = Path(__file__).parent / "serving" / "served_model.py"  # stored w
 SIDE_BY_SIDE = ("figures/curves.png", "figures/confusion_matrix.png", "figures/incorrect.png")  # of several runs
 MOST_CHANGED = 32  # images
 CONTEXTS = ("training", "validation", "test")
+OUT_OF_FOLD = "evaluation/out_of_fold.parquet"  # artifact
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is left to say when a run is finished."""
+    """What is left to say when a run is finished.
+
+    Attributes:
+        fold_accuracy: of a fold of a cross-validation, on its images.
+    """
 
     best_epoch: int
     best_val_accuracy: float
@@ -39,6 +44,7 @@ class Result:
     training_seconds: float
     run_id: str
     address: str
+    fold_accuracy: float | None = None
 
     def __str__(self) -> str:
         return (
@@ -52,11 +58,13 @@ def describe(run: Run) -> None:
     """Say in the run's description what came out, and what to type next."""
     result = result_of(run)
     next_command = command_line("promote", run.settings["dataset"], run.settings["model"], run_id=run.run_id)
+    next_step = f"Let it be the champion, if it is not worse than the current one: `{next_command}`"
+    if result.fold_accuracy is not None:
+        next_step = f"Accuracy **{result.fold_accuracy:.2%}** on the images of its fold; the run above has all folds."
     log_description(
         run,
         f"Test accuracy **{result.test_accuracy:.2%}**, validation accuracy {result.best_val_accuracy:.2%} in epoch "
-        f"{result.best_epoch}, the best; {in_words(result.training_seconds)} of training.\n\n"
-        f"Let it be the champion, if it is not worse than the current one: `{next_command}`",
+        f"{result.best_epoch}, the best; {in_words(result.training_seconds)} of training.\n\n{next_step}",
     )
 
 
@@ -150,13 +158,33 @@ def write_result(run: Run, **values: float) -> None:
     write_durably(path, json.dumps(known | values))
 
 
+def evaluation_of(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> Evaluation:
+    """What a network says of images of a data set; see `Evaluation`."""
+    return Evaluation(labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names)
+
+
 def report_evaluation(
     run: Run, evaluation: Evaluation, dataset: Dataset, model: keras.Model, best: dict[str, Any]
 ) -> None:
     """Scores, tables, figures and galleries of the test split, and the network as the run's model."""
     report_answers(run, evaluation, dataset.test.images, title_of(run), "test split")
+    run.log_table("evaluation/predictions.parquet", evaluation.predictions())
     for name in SIDE_BY_SIDE:
         show_side_by_side(run, name, best["timestamp"])
     scores = evaluation.scores()
     report_model(run, model, dataset, scores, best["epoch"], best["timestamp"])
     write_result(run, test_accuracy=scores["accuracy"])
+
+
+def report_fold(run: Run, dataset: Dataset, split: SplitSpec, probabilities: np.ndarray, best: dict[str, Any]) -> None:
+    """Scores of a fold, and a row for each of its images: as in predictions.parquet, with fold and all probabilities.
+
+    `index` is the image's number in the official training split.
+    """
+    indices = split.fold_indices(dataset.train.labels)
+    evaluation = evaluation_of(dataset, dataset.train.labels[indices], probabilities)
+    scores = {f"fold_{name}": score for name, score in evaluation.scores().items()}
+    run.log_metrics(scores, best["epoch"], best["timestamp"])
+    more = {"index": indices, "fold": split.fold, "probabilities": list(probabilities)}
+    run.log_table(OUT_OF_FOLD, evaluation.predictions().assign(**more))
+    write_result(run, fold_accuracy=scores["fold_accuracy"])

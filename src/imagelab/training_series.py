@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import pandas as pd
 
 from imagelab.console import say
 from imagelab.errors import ImagelabError
-from imagelab.experiment import run_experiment
+from imagelab.experiment import role_on, run_experiment
 from imagelab.progress import in_words
 from imagelab.reporting import is_final_metric
-from imagelab.settings import TrainSettings
+from imagelab.settings import ExperimentSettings, TrainSettings, name_of
 from imagelab.tracking import PARENT, RUN_NAME, Run, children_of, is_resumable, request
 from imagelab.training import Fitter
 
@@ -43,11 +44,12 @@ class FinishedTraining:
     """What a finished training has left.
 
     Attributes:
+        tags: what tells it from the others.
         ended: milliseconds since 1970.
         metrics: its final figures.
     """
 
-    seed: int
+    tags: Mapping[str, str]
     run_id: str
     ended: int
     metrics: dict[str, float]
@@ -58,15 +60,17 @@ class TrainingSeries:
     """The trainings below one parent run, done in their order.
 
     Attributes:
-        fitter_of: the data set of a training, with what trains on it; shared by those of one data set.
+        fitter_of: the data set of a training, with what trains on it; shared by those of one data set and split.
         is_forecast: whether what the trainings are expected to take are seconds.
+        shown: the figures that are said of each, and their names.
         seconds: that trainings of this process took from beginning to end, and what they were expected to take.
     """
 
     parent: Run
     planned: Sequence[PlannedTraining]
-    fitter_of: Callable[[TrainSettings], Fitter]
+    fitter_of: Callable[[PlannedTraining], Fitter]
     is_forecast: bool = False
+    shown: Mapping[str, str] = field(default_factory=lambda: SHOWN)
     seconds: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,11 +89,11 @@ class TrainingSeries:
 
     def figures(self, planned: PlannedTraining) -> FinishedTraining:
         if finished := self.finished_run(planned):
-            say(f"{self.title(planned)} is trained already: {scores_of(finished.data.metrics)}")
+            say(f"{self.title(planned)} is trained already: {self.scores_of(finished.data.metrics)}")
         run_id = finished.info.run_id if finished else self.train(planned)
         run = request(self.client.get_run, run_id)
         metrics = {key: value for key, value in run.data.metrics.items() if is_final_metric(key)}
-        return FinishedTraining(planned.settings.seed, run_id, run.info.end_time, metrics)
+        return FinishedTraining(planned.tags, run_id, run.info.end_time, metrics)
 
     def runs_of(self, planned: PlannedTraining) -> list[Any]:
         """The runs that an earlier command has begun for a training, the newest first."""
@@ -102,12 +106,12 @@ class TrainingSeries:
         """Train from the beginning, or where an earlier command has left one of its runs; its id."""
         begun = (run.info.run_id for run in self.runs_of(planned) if is_resumable(self.client, run))
         resume = next(begun, None)
-        tags = {"role": "final", PARENT: self.parent.run_id, RUN_NAME: planned.name, **planned.tags}
         say(f"{self.title(planned)} {'goes on' if resume else 'begins'}{self.time_left()}")
         started = time.monotonic()
         keras.backend.clear_session()
         try:
-            fitter = self.fitter_of(planned.settings)
+            fitter = self.fitter_of(planned)
+            tags = {PARENT: self.parent.run_id, RUN_NAME: planned.name, "role": role_on(fitter.split), **planned.tags}
             result = run_experiment(planned.settings.resuming(resume), tags, fitter)
         except ImagelabError as error:
             raise type(error)(f"{planned.label}: {error}") from error
@@ -115,7 +119,7 @@ class TrainingSeries:
         self.left.remove(planned)
         if not resume:  # else it is not known how much of it was done before
             self.seconds.append((taken, planned.expected))
-        say(f"{self.title(planned)} is done: {scores_of(vars(result))}, {in_words(taken)}{self.time_left()}")
+        say(f"{self.title(planned)} is done: {self.scores_of(vars(result))}, {in_words(taken)}{self.time_left()}")
         return result.run_id
 
     def title(self, planned: PlannedTraining) -> str:
@@ -133,6 +137,42 @@ class TrainingSeries:
         taken, expected = (sum(column) + trust for column in zip(*self.seconds, (0.0, 0.0), strict=True))
         return taken / expected if expected else 0.0
 
+    def scores_of(self, metrics: Any) -> str:
+        return ", ".join(f"{text} {metrics[key]:.2%}" for key, text in self.shown.items())
 
-def scores_of(metrics: Any) -> str:
-    return ", ".join(f"{text} {metrics[key]:.2%}" for key, text in SHOWN.items())
+
+def log_spread(
+    parent: Run, trainings: Sequence[FinishedTraining], tag: str, table_name: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Log each value of every final figure, mean and standard deviation; return these two.
+
+    Args:
+        tag: of each training, a number that tells it from the others: the step of its values.
+        table_name: of a CSV with a row a training.
+    """
+    table = pd.DataFrame([each.metrics for each in trainings]).dropna(axis="columns")
+    names = table.columns.astype(str).to_list()
+    for each in trainings:
+        values = {name: each.metrics[name] for name in names}
+        parent.log_metrics(values, step=int(each.tags[tag]), timestamp=each.ended)
+    mean, std = dict(table.mean()), dict(table.std(ddof=1))
+    together = {f"{name}_mean": mean[name] for name in mean} | {f"{name}_std": std[name] for name in std}
+    parent.log_metrics(together, timestamp=last_end(trainings))
+    table.insert(0, "run_id", [each.run_id for each in trainings])
+    table.insert(0, tag, [int(each.tags[tag]) for each in trainings])
+    parent.log_table(table_name, table)
+    return mean, std
+
+
+def last_end(trainings: Sequence[FinishedTraining]) -> int:
+    """When the last one ended: what is logged of all of them with this time is the same point if it is said again."""
+    return max(each.ended for each in trainings)
+
+
+def spread_in_words(mean: Mapping[str, float], std: Mapping[str, float], shown: Mapping[str, str]) -> str:
+    return ", ".join(f"{text} {mean[key]:.2%} +- {std[key]:.2%}" for key, text in shown.items())
+
+
+def start_of_names(parent: Run, settings: ExperimentSettings, invented: str) -> str:
+    """What the names of the runs below a parent begin with: the user's name for that, if it is not `invented`."""
+    return name_of(settings) if parent.tags[RUN_NAME] == invented else parent.tags[RUN_NAME]

@@ -41,20 +41,30 @@ def test_an_empty_part_is_refused() -> None:
         SplitSpec(0, 0.001).indices(make_split().labels)
 
 
-def test_folds_share_the_train_split_and_keep_the_validation_images_out() -> None:
+def test_each_image_to_learn_from_is_in_one_fold_and_the_validation_images_are_in_none() -> None:
     labels = make_split(500).labels
     train, val = SplitSpec(1, 0.1).indices(labels)
-    folds = [SplitSpec(1, 0.1, fold=fold, folds=5).indices(labels) for fold in range(5)]
-    assert sorted(np.concatenate([val_part for _, val_part in folds])) == list(train)
-    for train_part, val_part in folds:
-        assert not set(val_part) & set(train_part)
-        assert not set(val) & {*train_part, *val_part}
-        assert sorted([*train_part, *val_part]) == list(train)
-        assert np.bincount(labels[val_part]).tolist() == [9] * 10
+    specs = [SplitSpec(1, 0.1, fold=fold, folds=5) for fold in range(5)]
+    assert sorted(np.concatenate([spec.fold_indices(labels) for spec in specs])) == list(train)
+    for spec in specs:
+        learn, choose = spec.indices(labels)
+        fold = spec.fold_indices(labels)
+        assert list(choose) == list(val)
+        assert not set(fold) & {*learn, *choose}
+        assert sorted([*learn, *fold]) == list(train)
+        assert np.bincount(labels[fold]).tolist() == [9] * 10
+    assert len(SplitSpec(1, 0.1).fold_indices(labels)) == 0
+
+
+def test_folds_of_classes_with_few_images_are_random_and_as_large() -> None:
+    labels = make_split(50).labels
+    folds = [SplitSpec(0, 0.1, fold=fold, folds=9).fold_indices(labels) for fold in range(9)]
+    assert [len(fold) for fold in folds] == [5] * 9
+    assert len(set(np.concatenate(folds))) == 45
 
 
 def test_more_folds_than_images_are_refused() -> None:
-    with pytest.raises(SettingsError, match="cannot be split in 500 folds"):
+    with pytest.raises(SettingsError, match="folds=500: must be at most 90"):
         SplitSpec(0, 0.1, fold=0, folds=500).indices(make_split().labels)
 
 

@@ -289,6 +289,25 @@ def test_fine_tuning_changes_what_is_unfrozen_and_no_statistics(fitter: Fitter, 
     assert told == [fitter.build(plan, "float32").count_params(), 0]
 
 
+def test_folds_share_the_features_of_all_images(fitter: Fitter, plan: FitPlan, tmp_path: Path) -> None:
+    head, spent, shared = replace(plan, fine_tune_epochs=0), [], []
+    events = FitEvents(on_features=lambda features: spent.append(features.spent.computing))
+    for number in range(2):
+        fold = replace(fitter, split=replace(fitter.split, fold=number, folds=2))
+        checkpoints = Checkpoints(tmp_path / str(number))
+        fold.fit(head, checkpoints, events)
+        images = DIGITS.train.take(fold.split.fold_indices(DIGITS.train.labels))
+        network = fold.best_network(head, checkpoints)
+        said = fold.fold_probabilities(head, network, "head")
+        np.testing.assert_allclose(said, predict(network, images), atol=1e-4)
+        features = fold.features(head, events)
+        np.testing.assert_array_equal(features.splits[0].labels, fold.splits[0].labels)
+        shared.append(features.train)
+    assert spent[0] > 0
+    assert set(spent[1:]) == {0}
+    assert shared[0] is shared[1]  # not read from the disk again either
+
+
 def efficientnet(**arguments: Any) -> keras.Model:
     """One of two blocks, with stochastic depth."""
     names = ("kernel_size", "num_repeat", "input_filters", "output_filters", "expand_ratio", "se_ratio", "strides")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from imagelab.data.dataset import SplitT
 from imagelab.errors import SettingsError
@@ -20,7 +20,7 @@ class SplitSpec:
         validation_fraction: their share, stratified by class.
         limit: only the first n training images are used.
         fold, folds: of a cross-validation, the number of the fold (from 0) and how many there are. The images that
-            the split without folds would keep for validation are in no fold, neither to learn from nor to choose by.
+            are kept for validation are in no fold: they choose, as in any training, and the fold is only scored.
     """
 
     split_seed: int
@@ -40,15 +40,28 @@ class SplitSpec:
         Raises:
             SettingsError: a part would be empty.
         """
-        train, held_out = self.without_folds(labels)
+        train, val = self.without_folds(labels)
+        return np.setdiff1d(train, self.fold_indices(labels)), val
+
+    def fold_indices(self, labels: np.ndarray) -> np.ndarray:
+        """Numbers of the fold's images, ascending: nothing learns from them or chooses by them; empty without folds.
+
+        Where a class has fewer images than there are folds, these are random instead of stratified.
+
+        Raises:
+            SettingsError: there are fewer images than folds.
+        """
+        train, _ = self.without_folds(labels)
         if self.fold is None or self.folds is None:
-            return train, held_out
-        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.split_seed)
-        try:
-            learn, choose = list(folds.split(train, labels[train]))[self.fold]
-        except ValueError as error:
-            raise SettingsError(f"{len(train)} images cannot be split in {self.folds} folds ({error})") from error
-        return train[learn], train[choose]
+            return train[:0]
+        if self.folds > len(train):
+            raise SettingsError(
+                f"folds={self.folds}: must be at most {len(train)}, as there are no more images to learn from"
+            )
+        _, counts = np.unique(labels[train], return_counts=True)
+        kind = StratifiedKFold if counts.min() >= self.folds else KFold
+        folds = kind(self.folds, shuffle=True, random_state=self.split_seed)
+        return train[list(folds.split(train, labels[train]))[self.fold][1]]
 
     def without_folds(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `indices`, of the same split without folds."""

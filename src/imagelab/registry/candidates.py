@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # What runs are that cannot be promoted, by their tag `role`.
 OTHER_ROLES = {
     "trial": "a trial of a study, which keeps no model; train its settings",
-    "fold": "a fold of a cross-validation, which has learned from images that champions are compared on",
+    "fold": "a fold of a cross-validation, which has learned from a part of the images only; train its settings on all",
     "parent": "the parent of other runs; name one of those",
 }
 

@@ -60,7 +60,7 @@ def reproduce(settings: ReproduceSettings) -> str:
         needed = time_needed(client, settings.trainings())
         say(f"run {parent.run_id}: {'going on' if parent.resumed else 'training'}")
         planned = planned_trainings(settings, needed)
-        series = TrainingSeries(parent, planned, lambda training: fitters[training.dataset], is_forecast=True)
+        series = TrainingSeries(parent, planned, lambda each: fitters[each.settings.dataset], is_forecast=True)
         if series.left:
             say_what_comes(settings, series.left, needed.source)
         series.run()

@@ -3,6 +3,7 @@
 from imagelab.settings.command_line import parse, validate
 from imagelab.settings.compare import CompareSettings
 from imagelab.settings.configuration import configuration_key, configuration_of
+from imagelab.settings.cross_validate import CrossValidateSettings
 from imagelab.settings.evaluate import EvaluateSettings
 from imagelab.settings.experiment import ExperimentSettings, of_record
 from imagelab.settings.explain import ExplainSettings
@@ -19,6 +20,7 @@ from imagelab.settings.tune import TuneSettings
 
 __all__ = [
     "CompareSettings",
+    "CrossValidateSettings",
     "DoctorSettings",
     "EmptyFeatureCacheSettings",
     "EvaluateSettings",

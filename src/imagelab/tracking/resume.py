@@ -41,7 +41,7 @@ def make_folder(run_id: str, settings: Mapping[str, Any]) -> FileLock:
     return lock
 
 
-def refuse_early(settings: TrainSettings) -> None:
+def refuse_early(settings: ExperimentSettings) -> None:
     """Refuse what cannot be trained or resumed, before anything is started that takes seconds.
 
     Raises:
@@ -50,7 +50,7 @@ def refuse_early(settings: TrainSettings) -> None:
     """
     settings.with_recipe()
     client = use_tracking_store()
-    if settings.resume:
+    if isinstance(settings, TrainSettings) and settings.resume:
         refuse_what_cannot_be_resumed(client, settings.resume, runs_folder() / settings.resume)
 
 

@@ -1,7 +1,7 @@
 """Everything between a data set and a best network: the one fit of train, tune and whatever trains many networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -14,9 +14,10 @@ from imagelab.data.dataset import Dataset, Split
 from imagelab.data.mixing import Mixing
 from imagelab.data.split import SplitSpec
 from imagelab.data.taught_images import TaughtImages
-from imagelab.features import Features, FeatureSeconds, FeatureSource, Teacher, WantedFeatures, taught_images
+from imagelab.features import FeatureSource, Teacher, WantedFeatures, taught_images
 from imagelab.models import build_model
 from imagelab.models.transfer import backbone_of, build_head, describe_features, head_of, unfreeze
+from imagelab.training.backbone_features import BackboneFeatures
 from imagelab.training.checkpoints import Checkpoints, Row
 from imagelab.training.loop import predict, train
 from imagelab.training.plan import FitPlan
@@ -35,39 +36,9 @@ class FitEvents:
     """
 
     on_network: Callable[[keras.Model], None] = lambda network: None
-    on_features: Callable[["BackboneFeatures"], None] = lambda features: None
+    on_features: Callable[[BackboneFeatures], None] = lambda features: None
     on_phase: Callable[[str], None] = lambda phase: None
     on_epoch: Callable[[Row], None] = lambda row: None
-
-
-@dataclass(frozen=True)
-class BackboneFeatures:
-    """The features of a frozen backbone.
-
-    Attributes:
-        float32_model: the whole network in float32, its head untrained.
-        network: the same in the number format of the plan.
-        splits: features to learn from, and to choose by.
-        test: those of the test images, in float32; None where nobody wanted them.
-        spent: seconds of computing them, and seconds saved by the cache.
-        weights_digest: SHA-256 of the backbone's weights.
-    """
-
-    float32_model: keras.Model
-    network: keras.Model
-    splits: tuple[Features, Features]
-    test: Features | None
-    spent: FeatureSeconds
-    weights_digest: str
-
-    def found_again(self) -> "BackboneFeatures":
-        """The same for another training in this process, which spends nothing on them."""
-        return replace(self, spent=FeatureSeconds(0, self.spent.computing + self.spent.saved))
-
-    @property
-    def length(self) -> int:
-        """Numbers that the features of one image are."""
-        return int(self.float32_model.get_layer("features").output.shape[-1])
 
 
 @dataclass
@@ -78,6 +49,7 @@ class Fitter:
         feature_cache_limit: GiB that features kept on disk may take, of all runs.
         teacher: a trained network, where plans are to learn from its answers, too.
         with_test: whether a head's network is to be asked about the test images: their features are computed too.
+        kept: features by what they depend on; the folds of a cross-validation share it.
     """
 
     dataset: Dataset
@@ -165,8 +137,11 @@ class Fitter:
             events.on_network(features.network)
             events.on_features(features.found_again())
         else:
-            self.kept = dict([*self.kept.items()][-1:])
+            for key in [*self.kept][:-1]:
+                del self.kept[key]
             self.kept[plan.features_key] = self.compute_features(plan, events)
+        if self.kept[plan.features_key].split != self.split:  # of another fold
+            self.kept[plan.features_key] = self.kept[plan.features_key].split_by(self.split)
         return self.kept[plan.features_key]
 
     def compute_features(self, plan: FitPlan, events: FitEvents) -> BackboneFeatures:
@@ -181,8 +156,10 @@ class Fitter:
         wanted += [WantedFeatures("test", self.dataset.test)] if self.with_test else []
         train_features, *test = source.features(wanted)
         digest = str(description["weights_digest"])
-        splits = self.split.split(train_features)
-        features = BackboneFeatures(float32_model, network, splits, test[0] if test else None, source.seconds, digest)
+        splits, of_test = self.split.split(train_features), test[0] if test else None
+        features = BackboneFeatures(
+            *(float32_model, network, train_features, self.split, splits, of_test, source.seconds, digest)
+        )
         events.on_features(features)
         return features
 
@@ -202,6 +179,13 @@ class Fitter:
         if phase == "head" and (test := self.features(plan, FitEvents()).test) is not None:
             return predict(head_of(network), test)
         return predict(network, self.dataset.test)
+
+    def fold_probabilities(self, plan: FitPlan, network: keras.Model, phase: str) -> np.ndarray:
+        """The same of the images of the split's fold; of a head, of the features that it would have learned from."""
+        indices = self.split.fold_indices(self.dataset.train.labels)
+        if phase == "head":
+            return predict(head_of(network), self.features(plan, FitEvents()).train.take(indices))
+        return predict(network, self.dataset.train.take(indices))
 
 
 def seed_everything(seed: int) -> None:
