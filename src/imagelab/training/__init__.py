@@ -1,7 +1,8 @@
 """From a data set to a best network: fit, checkpoints, precision; the only room that says fit."""
 
+from imagelab.training.backbone_features import BackboneFeatures
 from imagelab.training.checkpoints import Checkpoints, RowsOnly
-from imagelab.training.fitting import BackboneFeatures, FitEvents, Fitter
+from imagelab.training.fitting import FitEvents, Fitter
 from imagelab.training.plan import FitPlan
 from imagelab.training.precision import choose_dtype_policy
 
