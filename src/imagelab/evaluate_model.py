@@ -24,6 +24,7 @@ from imagelab.evaluation_report import (
     VALIDATION,
     WORDS,
     described_input,
+    evaluation_of,
     input_of,
     report_answers,
     report_model,
@@ -128,8 +129,7 @@ class Subject:
         return described_input(path.name, digest, str(path), split)
 
     def evaluation(self, part: str, probabilities: np.ndarray) -> Evaluation:
-        data, labels = self.dataset, self.parts[part].labels
-        return Evaluation(labels, probabilities, data.class_names, data.superclasses, data.superclass_names)
+        return evaluation_of(self.dataset, self.parts[part].labels, probabilities)
 
 
 def evaluate_in(run: Run, subject: Subject) -> str:

@@ -7,7 +7,7 @@ from imagelab.console import say
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
-from imagelab.evaluation.scores import Evaluation
+from imagelab.evaluation_report import evaluation_of
 from imagelab.reporting import (
     SERVED_MODEL,
     Result,
@@ -73,10 +73,7 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
     best = fitter.best_network(plan, checkpoints)
     report_training(run, best, checkpoints.rows, best_row)
     probabilities = fitter.test_probabilities(plan, best, best_row["phase"])
-    evaluation = Evaluation(
-        dataset.test.labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names
-    )
-    report_evaluation(run, evaluation, dataset, best, best_row)
+    report_evaluation(run, evaluation_of(dataset, dataset.test.labels, probabilities), dataset, best, best_row)
     describe(run)
 
 
