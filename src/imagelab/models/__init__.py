@@ -25,6 +25,8 @@ MODELS = (
     "deeper_cnn",
     *BACKBONES,
 )
+ENSEMBLE = "ensemble"  # what the command of that name makes of finished networks; it is not trained
+REGISTRABLE = (*MODELS, ENSEMBLE)  # what the second half of a registered model's name can be
 DROPOUT_RATES = {"basic_ann": (0.2, 0.2), "basic_cnn": (0.5,), "deeper_cnn": (0.25, 0.25, 0.5)}
 HEAD_DROPOUT_RATES = {"linear": (0.5,), "wide": (0.3, 0.5), "mlp": (0.5, 0.5)}
 

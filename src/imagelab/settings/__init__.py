@@ -1,8 +1,9 @@
 """The settings of every command: typed fields, and the command line that sets them."""
 
 from imagelab.settings.command_line import parse, validate
-from imagelab.settings.compare import CompareSettings
+from imagelab.settings.compare import CompareSettings, SelectionSettings
 from imagelab.settings.configuration import configuration_key, configuration_of
+from imagelab.settings.ensemble import EnsembleSettings
 from imagelab.settings.evaluate import EvaluateSettings
 from imagelab.settings.experiment import ExperimentSettings, of_record
 from imagelab.settings.explain import ExplainSettings
@@ -21,6 +22,7 @@ __all__ = [
     "CompareSettings",
     "DoctorSettings",
     "EmptyFeatureCacheSettings",
+    "EnsembleSettings",
     "EvaluateSettings",
     "ExperimentSettings",
     "ExplainSettings",
@@ -30,6 +32,7 @@ __all__ = [
     "PromoteSettings",
     "ReproduceSettings",
     "RollbackSettings",
+    "SelectionSettings",
     "ServeSettings",
     "TrainSettings",
     "TuneSettings",
