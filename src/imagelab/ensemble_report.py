@@ -54,7 +54,7 @@ def report_members(run: Run, outcome: Outcome) -> None:
     run.log_table("members.csv", pd.DataFrame(rows).dropna(axis="columns", how="all"))
     pairs = diversity([answers[TEST] for answers in outcome.alone])
     labels = [member.label for member in members]
-    title = f"{outcome.title}: share of the test images on which"
+    title = f"{outcome.title}: share of the test images"
     run.log_figure("figures/diversity.png", draw_diversity(pairs, labels, title))
     for side in ("first", "second"):
         pairs[f"{side}_run"] = [members[number].run_id for number in pairs[side]]

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-PANELS = {"disagree": "they disagree", "both_err": "both err"}
+PANELS = {"disagree": "on which the two disagree", "both_err": "on which both err"}
 
 
 def draw_diversity(pairs: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
@@ -17,19 +17,20 @@ def draw_diversity(pairs: pd.DataFrame, names: Sequence[str], title: str) -> Fig
         pairs: columns first, second (numbers of networks), disagree, both_err (shares); a row a pair.
         names: of the networks.
     """
-    side = 1.6 + 0.55 * len(names)
-    figure = Figure(figsize=(2 * side + 2.4, side + 1.4), layout="constrained")
+    rows, columns = names[1:], names[:-1]
+    side = 1.6 + 0.6 * len(rows)
+    figure = Figure(figsize=(2 * side + 2.4, side + 2), layout="constrained")
     for axes, (column, words) in zip(figure.subplots(1, 2, sharey=True), PANELS.items(), strict=True):
         shares = np.full((len(names), len(names)), np.nan)
         shares[pairs["second"], pairs["first"]] = 100 * pairs[column]
         sns.heatmap(
-            shares, ax=axes, annot=True, fmt=".1f", cmap="Blues", vmin=0, square=True, linewidths=0.5,
-            xticklabels=False, yticklabels=False, cbar_kws={"label": "% of the images", "shrink": 0.8},
+            shares[1:, :-1], ax=axes, annot=True, fmt=".1f", cmap="Blues", vmin=0, square=True, linewidths=0.5,
+            xticklabels=False, yticklabels=False, cbar=False,
         )  # fmt: skip
-        centers = np.arange(len(names)) + 0.5
-        axes.set_xticks(centers, names, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(centers, names, parse_math=False)
+        centers = np.arange(len(rows)) + 0.5
+        axes.set_xticks(centers, columns, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(centers, rows, parse_math=False)
         axes.tick_params(length=0)
         axes.set_title(words, fontsize=10)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(f"{title} (%)", parse_math=False)
     return figure
