@@ -158,6 +158,8 @@ def test_its_run_holds_what_a_training_holds_and_how_it_stands_beside_its_member
     assert f"ensemble {accuracies[0]}, best member {accuracies[1]} (basic_ann {ids['plain'][:8]})" in said
     assert f"-P dataset=digits -P model=ensemble -P run_id={run.info.run_id}" in said
     assert f"-P run_id={run.info.run_id}" in run.data.tags["mlflow.note.content"]
+    is_behind = run.data.metrics["best_val_accuracy"] < members["val_accuracy"].max()
+    assert ("leave it at the best member" in said) == is_behind
     pairs = table(run, "diversity.csv")
     assert len(pairs) == 3
     errors = dict(zip(members["run_id"], 1 - members["test_accuracy"], strict=True))

@@ -77,15 +77,18 @@ def conclude(run: Run, outcome: Outcome) -> str:
 
 def beside_best(outcome: Outcome) -> str:
     """The ensemble beside its best member, with McNemar's exact test on the test images."""
-    together, best = outcome.together[TEST], outcome.alone[outcome.best][TEST]
-    pairs = paired_outcomes(best.correct, together.correct)
+    together, best = outcome.together, outcome.alone[outcome.best]
+    pairs = paired_outcomes(best[TEST].correct, together[TEST].correct)
     p_value, gain = pairs.p_value(), pairs.improvement
     verdict = f"{'better' if gain > 0 else 'worse'} by {points_text(gain)}" if gain else "no difference"
     luck = ", which can be luck" if gain and p_value >= SIGNIFICANT else ""
+    is_behind = together[VALIDATION].correct.mean() < best[VALIDATION].correct.mean()
+    advice = ": by these images, leave it at the best member" if is_behind else ""
+    label = outcome.members[outcome.best].label
     return (
-        f"ensemble {percent(together)}, best member {percent(best)} ({outcome.members[outcome.best].label}) on the "
-        f"test split: {verdict}, p {p_text(p_value)} (McNemar){luck}; validation accuracy "
-        f"{percent(outcome.together[VALIDATION])}"
+        f"ensemble {percent(together[TEST])}, best member {percent(best[TEST])} ({label}) on the test split: "
+        f"{verdict}, p {p_text(p_value)} (McNemar){luck}; on the validation split: {percent(together[VALIDATION])}, "
+        f"{percent(best[VALIDATION])}{advice}"
     )
 
 
