@@ -18,6 +18,7 @@ from imagelab.comparison.compare import compare
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.ensemble import ensemble
+from imagelab.ensemble_members import find_members
 from imagelab.errors import ImagelabError, SettingsError
 from imagelab.evaluate_model import evaluate
 from imagelab.explain_model import explain_model
@@ -237,12 +238,12 @@ def test_the_best_of_an_experiment_are_those_with_the_highest_validation_accurac
 ) -> None:
     with pytest.raises(SettingsError, match="best=20: experiment=Default has . finished trainings of one data set"):
         ensemble(EnsembleSettings(best=20, experiment="Default"))
-    _, run = ensembled(trained, "best=2", "experiment=Default")
+    found = find_members(trained.client, EnsembleSettings(best=2, experiment="Default"))
     ranked = sorted(
         (each for each in trained.runs() if each.info.run_id in {ids[note] for note in MEMBERS}),
         key=lambda each: -each.data.metrics["best_val_accuracy"],
     )
-    assert list(table(run, "members.csv")["run_id"]) == [each.info.run_id for each in ranked[:2]]
+    assert [member.run_id for member in found] == [each.info.run_id for each in ranked[:2]]
 
 
 def mark(project: Project, run_id: str, split: SplitSpec, **tags: str) -> None:
