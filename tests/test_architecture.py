@@ -37,7 +37,7 @@ UPPER = {
         "prediction",
         "comparison",
     ),
-    *("evaluate_model", "explain_model", "commands"),
+    *("evaluate_model", "explain_model", "ensemble", "ensemble_members", "ensemble_report", "commands"),
 }
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "doctor"},
@@ -74,6 +74,9 @@ MUST_NOT = {
     "explain_model": {"training", "tuning", "experiment", "serving", "commands"},
     "explanation_page": {"training", "tuning", "experiment", "serving", "tracking", "registry", "commands"},
     "evaluation_findings": {"training", "tuning", "experiment", "reporting", "serving", "commands", "evaluate_model"},
+    "ensemble": {"training", "tuning", "experiment", "evaluate_model", "serving", "commands"},
+    "ensemble_members": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
+    "ensemble_report": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
     "tuning": {"reproduction", "evaluate_model", "registry", "serving", "comparison", "commands"},
     "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "comparison", "commands"},
     "serving": {

@@ -20,6 +20,7 @@ from imagelab.settings import (
     CrossValidateSettings,
     DoctorSettings,
     EmptyFeatureCacheSettings,
+    EnsembleSettings,
     EvaluateSettings,
     ExplainSettings,
     PredictSettings,
@@ -99,6 +100,9 @@ COMMANDS = {
         needs_keras=True,
     ),
     "compare": Command(CompareSettings, "imagelab.comparison.compare:compare"),
+    "ensemble": Command(
+        EnsembleSettings, "imagelab.ensemble:ensemble", "imagelab.ensemble_members:refuse_early", needs_keras=True
+    ),
     "reproduce": Command(
         ReproduceSettings,
         "imagelab.reproduction.reproduce:reproduce",

@@ -14,9 +14,9 @@ import pandas as pd
 from imagelab.console import command_line, say
 from imagelab.data.dataset import Dataset
 from imagelab.evaluation.scores import Evaluation
-from imagelab.evaluation_report import report_answers
+from imagelab.evaluation_report import evaluation_of, report_answers
 from imagelab.experiment import load_fitter
-from imagelab.reporting import OUT_OF_FOLD, evaluation_of, title_of
+from imagelab.reporting import OUT_OF_FOLD, title_of
 from imagelab.settings import CrossValidateSettings, name_of
 from imagelab.tracking import Run, failure_noted, log_description, repeatable_parent, request, use_tracking_store
 from imagelab.training import Fitter

@@ -24,6 +24,7 @@ from imagelab.evaluation_report import (
     VALIDATION,
     WORDS,
     described_input,
+    evaluation_of,
     input_of,
     report_answers,
     report_model,
@@ -35,7 +36,7 @@ from imagelab.registry.named_model import NamedModel, find_named_model
 from imagelab.registry.overview import model_of
 from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import data_of
-from imagelab.reporting import SERVED_MODEL, evaluation_of
+from imagelab.reporting import SERVED_MODEL
 from imagelab.settings import EvaluateSettings
 from imagelab.tracking import Run, failure_noted, log_description, operation_run, use_tracking_store
 

@@ -21,6 +21,11 @@ WORDS = {TEST: "test split", VALIDATION: "validation split", GIVEN: "given image
 CONTEXTS = {TEST: "test", VALIDATION: "validation", GIVEN: "given images"}  # in which MLflow lists data sets of a run
 
 
+def evaluation_of(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> Evaluation:
+    """What a network says of images of a data set, with the names of its classes."""
+    return Evaluation(labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names)
+
+
 def input_of(dataset: Dataset, split: Split, context: str) -> dict[str, str]:
     """A part of a data set as `Run.log_inputs` takes it."""
     profile = {"sha256_of_the_whole_data_set": dataset.digest}

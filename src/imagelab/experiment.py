@@ -8,11 +8,11 @@ from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.distillation import load_teacher
 from imagelab.errors import SettingsError
+from imagelab.evaluation_report import evaluation_of
 from imagelab.reporting import (
     SERVED_MODEL,
     Result,
     describe,
-    evaluation_of,
     report_changed_images,
     report_data,
     report_evaluation,

@@ -16,7 +16,7 @@ from imagelab.console import command_line, say
 from imagelab.data.dataset import Dataset, Split
 from imagelab.data.split import SplitSpec
 from imagelab.evaluation.scores import Evaluation
-from imagelab.evaluation_report import input_of, report_answers, report_model
+from imagelab.evaluation_report import evaluation_of, input_of, report_answers, report_model
 from imagelab.features import FeatureSeconds
 from imagelab.figures.curves import draw_curves, explore_curves
 from imagelab.figures.galleries import draw_samples, draw_training_batch
@@ -156,11 +156,6 @@ def write_result(run: Run, **values: float) -> None:
     path = run.folder / "result.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     write_durably(path, json.dumps(known | values))
-
-
-def evaluation_of(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> Evaluation:
-    """What a network says of images of a data set; see `Evaluation`."""
-    return Evaluation(labels, probabilities, dataset.class_names, dataset.superclasses, dataset.superclass_names)
 
 
 def report_evaluation(

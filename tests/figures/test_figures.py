@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from imagelab.figures.confusion import draw_confusion, explore_confusion
 from imagelab.figures.curves import draw_calibration, draw_curves, explore_curves
+from imagelab.figures.diversity import draw_diversity
 from imagelab.figures.galleries import draw_predictions, draw_samples
 
 ROWS = [
@@ -126,3 +127,14 @@ def test_calibration() -> None:
     )
     bars = drawn(draw_calibration(table, "")).axes[0].patches
     assert [bar.get_height() for bar in bars] == [0.4, 1]
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_diversity_names_every_pair_of_networks_once(count: int) -> None:
+    names = [f"network {number}" for number in range(count)]
+    pairs = pd.DataFrame(list(itertools.combinations(range(count), 2)), columns=["first", "second"])
+    figure = drawn(draw_diversity(pairs.assign(disagree=0.25, both_err=0.125), names, ""))
+    for axes, share in zip(figure.axes, ("25.0", "12.5"), strict=True):
+        assert [text.get_text() for text in axes.texts] == [share] * len(pairs)
+        assert [label.get_text() for label in axes.get_xticklabels()] == names[:-1]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names[1:]  # both panels share them

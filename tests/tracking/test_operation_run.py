@@ -96,7 +96,9 @@ def test_the_next_operation_ends_the_run_of_one_that_died_with_what_that_had_log
     run_id = client.create_run("0", tags=dead).info.run_id
     (runs_folder() / run_id).mkdir(parents=True)
     Outbox(runs_folder() / run_id).append("tags", values={"challenger": "7"})
-    silent = client.create_run("0", tags=dead).info.run_id
+    promotable = {**dead, "role": "final", "phase": "ensemble"}
+    del promotable["registered_model"]
+    silent = client.create_run("0", tags=promotable).info.run_id
     with operation_run(client, "promotion", "digits-basic_ann", {}):
         assert client.get_run(run_id).data.tags["challenger"] == "7"
         for ended in (run_id, silent):

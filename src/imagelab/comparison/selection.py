@@ -14,7 +14,7 @@ from imagelab.errors import SettingsError
 from imagelab.progress import Display
 from imagelab.registry.candidates import existing_run, role_of
 from imagelab.registry.overview import FINAL
-from imagelab.settings import CompareSettings
+from imagelab.settings import SelectionSettings
 from imagelab.tracking import pages, request, runs_of_all
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Selection:
         return sum(len(configuration.trainings) for configuration in self.configurations)
 
 
-def select(client: "Client", settings: CompareSettings) -> Selection:
+def select(client: "Client", settings: SelectionSettings) -> Selection:
     """Find and group the runs, and keep the best configurations.
 
     Raises:
@@ -61,7 +61,7 @@ def select(client: "Client", settings: CompareSettings) -> Selection:
     return Selection(sorted(kept, key=lambda each: (each.dataset, -each.val_accuracy)), left_out, not_shown)
 
 
-def find_runs(client: "Client", settings: CompareSettings) -> Iterator[Any]:
+def find_runs(client: "Client", settings: SelectionSettings) -> Iterator[Any]:
     """The named runs, or those of trainings that the filters find in the store, whatever their state."""
     if settings.runs:
         yield from (existing_run(client, run_id, "runs") for run_id in settings.runs.split(","))
@@ -73,7 +73,7 @@ def find_runs(client: "Client", settings: CompareSettings) -> Iterator[Any]:
             display.show("reading runs", number, number, "runs", "so far")
 
 
-def search(client: "Client", settings: CompareSettings) -> Iterator[Any]:
+def search(client: "Client", settings: SelectionSettings) -> Iterator[Any]:
     """One search for each rule of what is final, data set and model: MLflow's filters have no OR."""
     names = [f"tags.dataset = {quoted(name)}" for name in (settings.dataset or "").split(",") if name]
     models = [f"tags.model = {quoted(name)}" for name in (settings.model or "").split(",") if name]
@@ -86,7 +86,7 @@ def search(client: "Client", settings: CompareSettings) -> Iterator[Any]:
             yield from runs_of_all(client, query)
 
 
-def conditions(settings: CompareSettings) -> Iterator[str]:
+def conditions(settings: SelectionSettings) -> Iterator[str]:
     if settings.study:
         yield f"tags.study = {quoted(settings.study)}"
     if settings.tag:
@@ -108,7 +108,7 @@ def experiment_named(client: "Client", name: str) -> str:
     return str(found.experiment_id)
 
 
-def why_not(settings: CompareSettings, run: Any) -> LeftOut | None:
+def why_not(settings: SelectionSettings, run: Any) -> LeftOut | None:
     """Why a named run is none to be compared: it is no training, or another filter does not fit it."""
     if not settings.runs:
         return None

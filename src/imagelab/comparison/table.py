@@ -83,6 +83,8 @@ def plain(name: str, value: Any, number: Callable[[float], str]) -> str:
     """A setting's value as one reads it; of a file of weights its name, wherever it lies."""
     if isinstance(value, float):
         return number(value)
+    if name == "runs":  # of an ensemble
+        return " ".join(run_id[:8] for run_id in value.split(","))
     return Path(value).name if name == "weights" else str(value)
 
 

@@ -28,6 +28,8 @@ MODELS = (
     *RESIDUAL,
     *BACKBONES,
 )
+ENSEMBLE = "ensemble"  # what the command of that name makes of finished networks; it is not trained
+REGISTRABLE = (*MODELS, ENSEMBLE)  # what the second half of a registered model's name can be
 DROPOUT_RATES: dict[str, tuple[float, ...]] = {
     "basic_ann": (0.2, 0.2),
     "basic_cnn": (0.5,),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagelab.console import command_line, say
 from imagelab.data import DATASETS
 from imagelab.errors import SettingsError, TrackingError
-from imagelab.models import MODELS
+from imagelab.models import REGISTRABLE
 from imagelab.registry.creation import HISTORY_CLAIM
 from imagelab.registry.find_version import find_version
 from imagelab.tracking import pages, runs_of_all, settings_of
@@ -76,7 +76,7 @@ def registered_models_overview(client: "Client") -> list[RegisteredModelRow]:
 def is_of_ours(name: str) -> bool:
     """Whether a registered model is named DATASET-MODEL, so that our commands can work with it."""
     dataset, _, model = name.rpartition("-")
-    return dataset in DATASETS and model in MODELS
+    return dataset in DATASETS and model in REGISTRABLE
 
 
 def accuracy_of(client: "Client", model: Any) -> str | None:

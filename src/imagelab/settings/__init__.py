@@ -1,9 +1,10 @@
 """The settings of every command: typed fields, and the command line that sets them."""
 
 from imagelab.settings.command_line import parse, validate
-from imagelab.settings.compare import CompareSettings
+from imagelab.settings.compare import CompareSettings, SelectionSettings
 from imagelab.settings.configuration import configuration_key, configuration_of
 from imagelab.settings.cross_validate import CrossValidateSettings
+from imagelab.settings.ensemble import EnsembleSettings
 from imagelab.settings.evaluate import EvaluateSettings
 from imagelab.settings.experiment import ExperimentSettings, of_record
 from imagelab.settings.explain import ExplainSettings
@@ -23,6 +24,7 @@ __all__ = [
     "CrossValidateSettings",
     "DoctorSettings",
     "EmptyFeatureCacheSettings",
+    "EnsembleSettings",
     "EvaluateSettings",
     "ExperimentSettings",
     "ExplainSettings",
@@ -32,6 +34,7 @@ __all__ = [
     "PromoteSettings",
     "ReproduceSettings",
     "RollbackSettings",
+    "SelectionSettings",
     "ServeSettings",
     "TrainSettings",
     "TuneSettings",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from imagelab.data import DATASETS
 from imagelab.mlflow_command import from_folder_typed_in
-from imagelab.models import MODELS
+from imagelab.models import REGISTRABLE
 from imagelab.settings.command_line import did_you_mean
 from imagelab.settings.values import RunId, run_id
 
@@ -71,16 +71,16 @@ def output_folder(path: Path) -> Path:
 OutputFolder = Annotated[Path, BeforeValidator(is_given), AfterValidator(output_folder)]
 
 
-class CompareSettings(BaseModel):
-    """Put finished runs side by side: a table, tests of whether differences are luck, and a report in one HTML file."""
+class SelectionSettings(BaseModel):
+    """Which finished runs are looked at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     dataset: Annotated[str, names_of(DATASETS)] | None = Field(
         None, description="only runs on these data sets; joined by commas", examples=[", ".join(DATASETS)]
     )
-    model: Annotated[str, names_of(MODELS)] | None = Field(
-        None, description="only runs of these networks; joined by commas", examples=[", ".join(MODELS)]
+    model: Annotated[str, names_of(REGISTRABLE)] | None = Field(
+        None, description="only runs of these networks; joined by commas", examples=[", ".join(REGISTRABLE)]
     )
     experiment: Annotated[str, AfterValidator(quotable)] | None = Field(
         None, description="only runs of this MLflow experiment", examples=["its name"]
@@ -102,15 +102,9 @@ class CompareSettings(BaseModel):
         "accuracy; not given: 1, and every one where runs are named",
     )
     all: bool = Field(False, description="show every configuration")
-    output: OutputFolder = Field(
-        Path("comparison"),
-        validate_default=True,
-        description="folder for the report and the tables",
-        examples=["the path of a folder"],
-    )
 
     @model_validator(mode="after")
-    def goes_together(self) -> "CompareSettings":
+    def goes_together(self) -> "SelectionSettings":
         if self.all and self.best is not None:
             raise ValueError(f"best={self.best} and all=true: give one of them")
         return self
@@ -119,3 +113,14 @@ class CompareSettings(BaseModel):
     def best_of_each(self) -> int | None:
         """Configurations of each (data set, model) to show; None: every one."""
         return None if self.all or (self.runs and self.best is None) else self.best or 1
+
+
+class CompareSettings(SelectionSettings):
+    """Put finished runs side by side: a table, tests of whether differences are luck, and a report in one HTML file."""
+
+    output: OutputFolder = Field(
+        Path("comparison"),
+        validate_default=True,
+        description="folder for the report and the tables",
+        examples=["the path of a folder"],
+    )

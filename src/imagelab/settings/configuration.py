@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from imagelab.models import ENSEMBLE
 from imagelab.settings.experiment import ExperimentSettings, of_record
 from imagelab.settings.kinds import Kind, names_of_kind
 
@@ -18,6 +19,8 @@ def configuration_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: as the tag `settings` has them. A setting that is younger than the run has its default.
     """
+    if settings.get("model") == ENSEMBLE:  # which has none of a training's settings
+        return dict(settings)
     return DEFAULTS | {name: value for name, value in of_record(settings).items() if name not in CHANCE}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from imagelab.settings.values import DataSetName, ModelName
+from imagelab.settings.values import DataSetName, RegisteredModelName
 
 
 def alias(text: str) -> str:
@@ -23,7 +23,7 @@ class RegisteredModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     dataset: DataSetName = Field("cifar100", description="data set of the registered model DATASET-MODEL")
-    model: ModelName = Field("resnet50", description="architecture of the registered model DATASET-MODEL")
+    model: RegisteredModelName = Field("resnet50", description="architecture of the registered model DATASET-MODEL")
 
     @property
     def registered_model(self) -> str:

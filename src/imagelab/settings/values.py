@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from imagelab.data import AUGMENTATIONS, DATASETS
 from imagelab.mlflow_command import from_folder_typed_in
-from imagelab.models import MODELS
+from imagelab.models import ENSEMBLE, MODELS, REGISTRABLE
 from imagelab.settings.command_line import did_you_mean
 
 
@@ -22,6 +22,12 @@ def one_of(table: Sequence[str]) -> AfterValidator:
         raise ValueError(f"must be one of {', '.join(table)}{did_you_mean(name, table)}")
 
     return AfterValidator(check)
+
+
+def is_trained(name: str) -> str:
+    if name == ENSEMBLE:
+        raise ValueError("is not trained: it is made of finished runs, by mlflow run . -e ensemble")
+    return name
 
 
 def run_id(text: str) -> str:
@@ -62,6 +68,7 @@ def augmentation_tokens(text: str) -> str:
 
 RunId = Annotated[str, AfterValidator(run_id)]
 DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
-ModelName = Annotated[str, one_of(MODELS), Field(examples=list(MODELS))]
+ModelName = Annotated[str, AfterValidator(is_trained), one_of(MODELS), Field(examples=list(MODELS))]
+RegisteredModelName = Annotated[str, one_of(REGISTRABLE), Field(examples=list(REGISTRABLE))]
 Folder = Annotated[Path, AfterValidator(readable_folder)]
 WeightsName = Annotated[str, AfterValidator(known_weights)]

@@ -26,12 +26,13 @@ from imagelab.tracking.store import project_folder, runs_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-GO_ON = {  # by role: what the same command does after an interruption
+GO_ON = {  # by phase: what the same command does after an interruption
     "promotion": "completes what was begun",
     "rollback": "completes what was begun",
     "evaluation": "begins anew",
     "comparison": "begins anew",
     "explanation": "begins anew",
+    "ensemble": "begins anew",
 }
 
 
@@ -53,10 +54,10 @@ def operation_run(
     none is left after a `SettingsError`.
 
     Args:
-        role: a key of GO_ON.
+        role: a key of GO_ON; also the run's `phase`.
         subject: what it is about: a registered model, or networks and data sets in words.
         params: the settings of the command, as plain values; also typed, as the tag `settings`.
-        tags: what the run is marked with besides.
+        tags: what the run is marked with besides; a `role` or `settings` among them replaces those.
         python_model: the code that its model is logged with; None: it logs no model.
     """
     about = {"role": role, "phase": role}
@@ -64,6 +65,7 @@ def operation_run(
     if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
     run = open_operation(client, f"{role} of {subject}", {**about, **tags}, python_model)
+    run.settings |= params
     try:
         run.log_params(params)
         end_dead_operations(run)
@@ -99,7 +101,7 @@ def end_dead_operations(run: Run) -> None:
     """End runs of operations whose process died on this machine, with what they had left to say."""
     for found in request(run.client.search_runs, [run.experiment_id], "attributes.status = 'RUNNING'"):
         tags = found.data.tags
-        is_operation = tags.get("role") in GO_ON or "registered_model" in tags
+        is_operation = tags.get("phase") in GO_ON or "registered_model" in tags
         if is_operation and was_here_and_died(tags):
             request(end_dead_run, run.client, found.info.run_id, "KILLED", interrupted_by=CUT_OFF)
 
