@@ -36,7 +36,7 @@ UPPER = {
         "prediction",
         "comparison",
     ),
-    *("evaluate_model", "explain_model", "commands"),
+    *("evaluate_model", "explain_model", "learning_rate_finder", "commands"),
 }
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "doctor"},
@@ -58,6 +58,15 @@ MUST_NOT = {
     "training_series": {"replication", "reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison"},
     "reproduction": {"replication", "evaluate_model", "tuning", "serving", "prediction", "commands"},
     "replication": {"reproduction", "evaluate_model", "tuning", "registry", "serving", "comparison", "commands"},
+    "learning_rate_finder": {
+        "reproduction",
+        "evaluate_model",
+        "tuning",
+        "registry",
+        "serving",
+        "comparison",
+        "commands",
+    },
     "reporting": UPPER - {"reporting", "prediction"},
     "reference": UPPER,
     "evaluation_report": UPPER - {"prediction"},

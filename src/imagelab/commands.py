@@ -21,6 +21,7 @@ from imagelab.settings import (
     EmptyFeatureCacheSettings,
     EvaluateSettings,
     ExplainSettings,
+    FindLrSettings,
     PredictSettings,
     PromoteSettings,
     ReproduceSettings,
@@ -79,6 +80,7 @@ COMMANDS = {
         TrainSettings, "imagelab.replication:train", "imagelab.tracking.resume:refuse_early", needs_keras=True
     ),
     "tune": Command(TuneSettings, "imagelab.tuning.tune:tune"),
+    "find_lr": Command(FindLrSettings, "imagelab.learning_rate_finder:find_learning_rate", needs_keras=True),
     "evaluate": Command(
         EvaluateSettings,
         "imagelab.evaluate_model:evaluate",

@@ -20,7 +20,7 @@ from imagelab.reporting import (
     report_training,
     result_of,
 )
-from imagelab.settings import TrainSettings, name_of, validate
+from imagelab.settings import ExperimentSettings, TrainSettings, name_of, validate
 from imagelab.tracking import RUN_NAME, Run, tracked_run
 from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
 
@@ -46,11 +46,11 @@ def run_experiment(
         return result_of(run)
 
 
-def load_fitter(settings: TrainSettings) -> Fitter:
-    """The data set of the settings, split, and what trains on it."""
+def load_fitter(settings: ExperimentSettings, with_test: bool = True) -> Fitter:
+    """The data set of the settings, split, and what trains on it; see `Fitter` for `with_test`."""
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     split = SplitSpec(**settings.arguments_of(SplitSpec))
-    return Fitter(dataset, split, settings.feature_cache_limit, with_test=True)
+    return Fitter(dataset, split, settings.feature_cache_limit, with_test)
 
 
 def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:

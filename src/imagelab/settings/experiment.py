@@ -133,6 +133,11 @@ class ExperimentSettings(Techniques):
             )
         return complete
 
+    def of_training(self) -> "ExperimentSettings":
+        """Those that each training of a command has, without the command's own; not yet completed by the recipe."""
+        given = self.model_dump(exclude_unset=True, include=set(ExperimentSettings.model_fields))
+        return ExperimentSettings.model_validate(given)
+
     def refuse_what_has_no_effect(self) -> None:
         """Of a backbone that stays frozen: nobody shall believe that it was fine-tuned, or saw augmented images."""
         for name in ("fine_tune_at", "fine_tune_learning_rate"):

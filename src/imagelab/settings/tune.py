@@ -110,8 +110,3 @@ class TuneSettings(ExperimentSettings):
     @property
     def pruner_name(self) -> str:
         return self.pruner or ("median" if len(self.objectives) == 1 else "none")
-
-    def of_trials(self) -> ExperimentSettings:
-        """What every trial is trained with, but for what is searched; not yet completed by the recipe."""
-        given = self.model_dump(exclude_unset=True, include=set(ExperimentSettings.model_fields))
-        return ExperimentSettings.model_validate(given)

@@ -32,6 +32,7 @@ GO_ON = {  # by role: what the same command does after an interruption
     "evaluation": "begins anew",
     "comparison": "begins anew",
     "explanation": "begins anew",
+    "learning_rate_search": "begins anew",
 }
 
 
@@ -63,7 +64,7 @@ def operation_run(
     about |= {"registered_model": subject} if role in ("promotion", "rollback") else {}
     if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
-    run = open_operation(client, f"{role} of {subject}", {**about, **tags}, python_model)
+    run = open_operation(client, f"{role.replace('_', ' ')} of {subject}", {**about, **tags}, python_model)
     try:
         run.log_params(params)
         end_dead_operations(run)

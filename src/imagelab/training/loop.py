@@ -1,6 +1,7 @@
 """One phase of a training: compile, go on from where the checkpoints end, fit; and what a network says of a split."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from imagelab.training.optimizers import fuse, make_optimizer
 from imagelab.training.plan import FitPlan
 from imagelab.training.progress import TrainingProgress
 from imagelab.training.regularization import balanced_weights, penalize_kernels
+from imagelab.training.rising_rate import RisingRate
 from imagelab.training.schedules import make_learning_rate
 
 VALIDATION_BATCH_SIZE = 500
@@ -55,37 +57,71 @@ def train(
     compile_model(model, plan, steps)
     checkpoints.restore(model, phase)
     last_epoch = len(checkpoints.rows) - len(done) + plan.epochs
-    epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     averaged = AveragedWeights() if plan.ema else None
     complete = CompleteEpoch(checkpoints, phase, len(train_split), on_epoch, averaged)
     progress = TrainingProgress(checkpoints, phase, last_epoch, len(train_split))
+    callbacks = [
+        *([LowerOnPlateau(plan, done)] if plan.learning_rate_schedule == "plateau" else []),
+        *([averaged] if averaged else []),
+        keras.callbacks.TerminateOnNaN(),
+        complete,
+        progress,
+        StopEarly(patience, done),
+    ]
     with progress.bar:
-        model.fit(
-            make_training_batches(
-                *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation),
-                Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
-            ),
-            validation_data=make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE),
+        validation = make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE)
+        fit(
+            model,
+            train_split,
+            plan,
+            last_epoch,
+            callbacks,
             initial_epoch=len(checkpoints.rows),
-            epochs=last_epoch,
-            verbose=0,
-            shuffle=False,  # the batches are shuffled
-            class_weight=balanced_weights(train_split.labels, num_classes) if plan.class_weight == "balanced" else None,
-            callbacks=[
-                SeedEachEpoch(plan.seed, epoch),
-                *([LowerOnPlateau(plan, done)] if plan.learning_rate_schedule == "plateau" else []),
-                *([averaged] if averaged else []),
-                keras.callbacks.TerminateOnNaN(),
-                complete,
-                progress,
-                StopEarly(patience, done),
-            ],
+            validation_data=validation,
         )
     if complete.diverged:
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {len(checkpoints.rows) + 1}; "
             f"try a learning_rate below {plan.learning_rate:g} or mixed_precision=float32"
         )
+
+
+def train_with_rising_rate(
+    model: keras.Model, train_split: Split | ReadSplit, plan: FitPlan, rising: RisingRate
+) -> None:
+    """Train for the steps of `rising` on as many epochs as they take, and validate nothing.
+
+    Args:
+        plan: its epochs, schedule and early stopping count for nothing.
+    """
+    steps = -(-len(train_split) // plan.batch_size)
+    plan = plan.of_rising_rate(epochs=-(-rising.steps // steps))
+    compile_model(model, plan, steps, at_once=1)
+    fit(model, train_split, plan, plan.epochs, [rising])
+
+
+def fit(
+    model: keras.Model,
+    train_split: Split | ReadSplit,
+    plan: FitPlan,
+    last_epoch: int,
+    callbacks: list[keras.callbacks.Callback],
+    **options: Any,
+) -> None:
+    """Let Keras train a compiled network on batches as the plan has them, each epoch a function of its number."""
+    num_classes, epoch = model.output_shape[-1], tf.Variable(0, dtype=tf.int64, trainable=False)
+    model.fit(
+        make_training_batches(
+            *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.augmentation),
+            Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
+        ),
+        epochs=last_epoch,
+        verbose=0,
+        shuffle=False,  # the batches are shuffled
+        class_weight=balanced_weights(train_split.labels, num_classes) if plan.class_weight == "balanced" else None,
+        callbacks=[SeedEachEpoch(plan.seed, epoch), *callbacks],
+        **options,
+    )
 
 
 def predict(model: keras.Model, split: Split | ReadSplit) -> np.ndarray:
@@ -97,8 +133,12 @@ def predict(model: keras.Model, split: Split | ReadSplit) -> np.ndarray:
     return probabilities
 
 
-def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
-    """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation."""
+def compile_model(model: keras.Model, plan: FitPlan, steps: int, at_once: int = MOST_STEPS_PER_EXECUTION) -> None:
+    """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation.
+
+    Args:
+        at_once: most steps that TensorFlow runs without coming back to Python.
+    """
     if plan.l2:
         penalize_kernels(model, plan.l2)
     of_all, of_warmup = (epochs * steps for epochs in (plan.epochs, plan.warmup_epochs))
@@ -116,7 +156,7 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int) -> None:
         ),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         metrics=metrics,
-        steps_per_execution=max(1, min(MOST_STEPS_PER_EXECUTION, steps // UPDATES_AN_EPOCH)),
+        steps_per_execution=max(1, min(at_once, steps // UPDATES_AN_EPOCH)),
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on the processor XLA is 4 times slower than oneDNN
     )
     fuse(model.optimizer)

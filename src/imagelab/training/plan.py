@@ -64,6 +64,10 @@ class FitPlan:
         epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
         return replace(self, epochs=epochs, learning_rate=learning_rate)
 
+    def of_rising_rate(self, epochs: int) -> "FitPlan":
+        """The plan of a training whose rate somebody else sets at each step."""
+        return replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0, mix_off_epochs=0)
+
     @property
     def changes_images(self) -> bool:
         """Whether the network learns from changed images."""
