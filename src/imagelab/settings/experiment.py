@@ -17,7 +17,7 @@ from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
 from imagelab.settings.values import Folder, WeightsName
 
-PLATEAU = 3  # epochs without a better val_loss after which learning_rate_schedule=plateau lowers the rate
+PLATEAU = 3  # epochs without a better one after which learning_rate_schedule=plateau lowers the rate
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
 
@@ -62,8 +62,14 @@ class ExperimentSettings(Techniques):
     validation_fraction: Annotated[float, Kind.SPLIT] = Field(
         0.1, gt=0, lt=1, description="share of the training images, stratified, that chooses the best epoch"
     )
+    monitor: Literal["val_loss", "val_accuracy"] = Field(
+        "val_loss", description="what chooses the best epoch, stops early and lowers the rate on a plateau"
+    )
     early_stopping_patience: int = Field(
-        5, ge=0, le=10_000, description="epochs without a better val_loss before stopping; 0: never stop early"
+        5, ge=0, le=10_000, description="epochs without a better one (by monitor) before stopping; 0: never stop early"
+    )
+    time_limit: float | None = Field(
+        None, gt=0, description="minutes of training: an epoch that would end later is not begun; not given: any"
     )
     mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -129,7 +135,7 @@ class ExperimentSettings(Techniques):
         if complete.learning_rate_schedule == "plateau" and 0 < complete.early_stopping_patience <= PLATEAU:
             raise SettingsError(
                 f"early_stopping_patience={complete.early_stopping_patience}: ends the training before plateau lowers "
-                f"the rate, after {PLATEAU} epochs without a better val_loss; take more, or 0"
+                f"the rate, after {PLATEAU} epochs without a better {complete.monitor}; take more, or 0"
             )
         return complete
 
@@ -172,7 +178,8 @@ class ExperimentSettings(Techniques):
 def of_record(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run has recorded, with those that are younger than the run.
 
-    In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off.
+    In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off,
+    and val_loss chose the best epoch.
     """
     renamed = {"augmentation": "flip+shift"} if values.get("augmentation") == "flip_shift" else {}
-    return {**OFF, "split_seed": values.get("seed", 0), **values, **renamed}
+    return {**OFF, "monitor": "val_loss", "split_seed": values.get("seed", 0), **values, **renamed}

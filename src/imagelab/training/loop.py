@@ -7,13 +7,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from imagelab.console import say
 from imagelab.data.batches import make_batches, make_training_batches
 from imagelab.data.dataset import ReadSplit, Split
 from imagelab.data.mixing import Mixing
 from imagelab.errors import DivergedError, SettingsError
 from imagelab.progress import images_progress
-from imagelab.training.callbacks import AveragedWeights, CompleteEpoch, LowerOnPlateau, SeedEachEpoch, StopEarly
-from imagelab.training.checkpoints import Checkpoints, Row
+from imagelab.training.callbacks import (
+    AveragedWeights,
+    CompleteEpoch,
+    LowerOnPlateau,
+    SeedEachEpoch,
+    StopEarly,
+    StopInTime,
+)
+from imagelab.training.checkpoints import Checkpoints, Row, cost
 from imagelab.training.fused_kernels import fuse_batch_normalization
 from imagelab.training.optimizers import fuse, make_optimizer
 from imagelab.training.plan import FitPlan
@@ -25,6 +33,7 @@ from imagelab.training.schedules import make_learning_rate
 VALIDATION_BATCH_SIZE = 500
 UPDATES_AN_EPOCH = 20  # of the progress bar; in between, TensorFlow runs steps without coming back to Python
 MOST_STEPS_PER_EXECUTION = 32
+OUT_OF_TIME = "the time is up: another epoch would end after time_limit={:g} minutes"
 
 Splits = tuple[Split, Split] | tuple[ReadSplit, ReadSplit]  # (train split, validation split)
 
@@ -37,7 +46,7 @@ def train(
     phase: str = "train",
     on_epoch: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Train until `plan.epochs` or early stopping; rows and the best network are in `checkpoints` afterwards.
+    """Train until the plan or early stopping ends it; rows and the best network are in `checkpoints` afterwards.
 
     Args:
         splits: what is learned from, and what chooses; images, or features where the model is a head.
@@ -48,9 +57,12 @@ def train(
         DivergedError: the loss became NaN or infinite.
         SettingsError: there are too few batches for one update.
     """
-    done = checkpoints.rows_of(phase)
+    done, monitor = checkpoints.rows_of(phase), checkpoints.monitor
     patience = plan.early_stopping_patience or plan.epochs
-    if is_over(done, plan.epochs, patience):
+    if is_over([cost(row, monitor) for row in done], plan.epochs, patience):
+        return
+    if checkpoints.is_out_of_time(plan.time_limit):
+        say(OUT_OF_TIME.format(plan.time_limit))
         return
     train_split, val_split = splits
     num_classes, steps = model.output_shape[-1], -(-len(train_split) // plan.batch_size)
@@ -61,12 +73,13 @@ def train(
     complete = CompleteEpoch(checkpoints, phase, len(train_split), on_epoch, averaged)
     progress = TrainingProgress(checkpoints, phase, last_epoch, len(train_split))
     callbacks = [
-        *([LowerOnPlateau(plan, done)] if plan.learning_rate_schedule == "plateau" else []),
+        *([LowerOnPlateau(plan, monitor, done)] if plan.learning_rate_schedule == "plateau" else []),
         *([averaged] if averaged else []),
         keras.callbacks.TerminateOnNaN(),
         complete,
         progress,
-        StopEarly(patience, done),
+        StopEarly(monitor, patience, done),
+        *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
     ]
     with progress.bar:
         validation = make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE)
@@ -84,6 +97,8 @@ def train(
             f"the loss became NaN or infinite in epoch {len(checkpoints.rows) + 1}; "
             f"try a learning_rate below {plan.learning_rate:g} or mixed_precision=float32"
         )
+    if len(checkpoints.rows) < last_epoch and checkpoints.is_out_of_time(plan.time_limit):
+        say(OUT_OF_TIME.format(plan.time_limit))
 
 
 def train_with_rising_rate(
@@ -163,7 +178,6 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int, at_once: int = 
     fuse_batch_normalization(model)
 
 
-def is_over(rows: list[Row], epochs: int, patience: int) -> bool:
-    """Whether nothing was left to train when the run was interrupted."""
-    losses = [row["val_loss"] for row in rows]
-    return len(rows) >= epochs or (len(rows) > 1 and len(losses) - 1 - losses.index(min(losses)) >= patience)
+def is_over(costs: list[float], epochs: int, patience: int) -> bool:
+    """Whether nothing was left to train when the run was interrupted; `costs`: of each epoch, see `cost`."""
+    return len(costs) >= epochs or (len(costs) > 1 and len(costs) - 1 - costs.index(min(costs)) >= patience)

@@ -34,6 +34,7 @@ class FitPlan:
     cutmix: float = 0.0
     mix_off_epochs: int = 0
     ema: float = 0.0
+    time_limit: float | None = None
 
     weights: str | None = None
     image_size: int | None = None
