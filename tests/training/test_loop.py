@@ -191,7 +191,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
 
 
 def test_accuracy_may_choose_stop_and_lower_the_rate(tmp_path: Path) -> None:
-    settings = {"monitor": "val_accuracy", "epochs": 60, "early_stopping_patience": 5}
+    settings = {"monitor": "val_accuracy", "epochs": 60, "early_stopping_patience": 6, "batch_size": 64}
     settings |= {"learning_rate": 0.05, "learning_rate_schedule": "plateau"}
     whole, network = fit(tmp_path / "whole", **settings)
     accuracies = [row["val_accuracy"] for row in whole.rows]
@@ -199,7 +199,7 @@ def test_accuracy_may_choose_stop_and_lower_the_rate(tmp_path: Path) -> None:
     losses = [row["val_loss"] for row in whole.rows]
     assert best != losses.index(min(losses))
     assert whole.best_row is whole.rows[best]
-    assert len(whole.rows) == best + 1 + 5 < 60
+    assert len(whole.rows) == best + 1 + 6 < 60
     network.load_weights(whole.best_path)
     assert (predict(network, SPLITS[1]).argmax(1) == SPLITS[1].labels).mean() == pytest.approx(max(accuracies))
     rates = [plateau_rate(0.05, [-each for each in accuracies[:done]]) for done in range(len(accuracies))]

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, stages_of
@@ -15,7 +15,7 @@ from imagelab.recipes import OFF, recommended
 from imagelab.settings.command_line import validate
 from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
-from imagelab.settings.values import Folder, WeightsName
+from imagelab.settings.values import Folder, RunId, SettingsFile, WeightsName
 
 PLATEAU = 3  # epochs without a better one after which learning_rate_schedule=plateau lowers the rate
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
@@ -81,6 +81,12 @@ class ExperimentSettings(Techniques):
     data_dir: Annotated[Folder | None, Kind.OPERATIONAL] = Field(
         None, description="folder to look for the data set's files in, before Keras's cache"
     )
+    like: Annotated[RunId | None, Kind.OPERATIONAL] = Field(
+        None, description="id of a training to take all settings from that are not given"
+    )
+    settings: Annotated[SettingsFile | None, Kind.OPERATIONAL] = Field(
+        None, description="file to take settings from that are not given", examples=["the path of a YAML file"]
+    )
     note: Annotated[str, Kind.OPERATIONAL] = Field(
         "", max_length=5000, description="free text, shown as the run's description"
     )
@@ -116,6 +122,17 @@ class ExperimentSettings(Techniques):
         if limit is not None and fraction is not None and not 0 < round(limit * fraction) < limit:
             raise ValueError(f"with validation_fraction={fraction:g} no images are left to train or to validate on")
         return limit
+
+    @model_validator(mode="after")
+    def begins_with_one(self) -> Self:
+        if self.like and self.settings:
+            raise ValueError(f"like={self.like} and settings={self.settings}: give one of them")
+        return self
+
+    @property
+    def left_open(self) -> set[str]:
+        """Settings that the command finds itself: they are not taken over from the run that `like` names."""
+        return set()
 
     def with_recipe(self) -> Self:
         """These settings, with what was not given taken from the recipe for this data set and model.
@@ -159,9 +176,10 @@ class ExperimentSettings(Techniques):
     def given(self) -> dict[str, Any]:
         """What the user has set to something else than its default, as plain values.
 
-        A value equal to the default cannot be told from none: `mlflow run` passes the defaults of MLproject too.
+        What is taken over from another run or a file counts as set. A value equal to the default cannot be told from
+        none: `mlflow run` passes the defaults of MLproject too.
         """
-        values = self.model_dump(mode="json", exclude_unset=True)
+        values = self.model_dump(mode="json", exclude_unset=True, exclude={"like", "settings"})
         return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
     def as_tag(self) -> str:

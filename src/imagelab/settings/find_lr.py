@@ -30,6 +30,10 @@ class FindLrSettings(ExperimentSettings):
             "give it to train"
         )
 
+    @property
+    def left_open(self) -> set[str]:
+        return set(REFUSED)
+
     @model_validator(mode="after")
     def is_a_range(self) -> "FindLrSettings":
         if self.highest < LEAST_RANGE * self.lowest:

@@ -96,6 +96,11 @@ class TuneSettings(ExperimentSettings):
         return self
 
     @property
+    def left_open(self) -> set[str]:
+        """What is searched; what a file of `search` names is not known here, and must not be fixed."""
+        return {"learning_rate", "dropout_rate"} if self.search is None else set(re.findall(r"(\w+)\s*=", self.search))
+
+    @property
     def objectives(self) -> list[str]:
         return self.objective.split(",")
 
