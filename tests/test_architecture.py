@@ -37,7 +37,8 @@ UPPER = {
         "prediction",
         "comparison",
     ),
-    *("evaluate_model", "explain_model", "ensemble", "ensemble_members", "ensemble_report", "commands"),
+    *("evaluate_model", "explain_model", "ensemble", "ensemble_members", "ensemble_report", "learning_rate_finder"),
+    "commands",
 }
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "doctor"},
@@ -66,6 +67,15 @@ MUST_NOT = {
     "cross_validation": {
         *("replication", "reproduction", "evaluate_model"),
         *("tuning", "registry", "serving", "comparison", "commands"),
+    },
+    "learning_rate_finder": {
+        "reproduction",
+        "evaluate_model",
+        "tuning",
+        "registry",
+        "serving",
+        "comparison",
+        "commands",
     },
     "reporting": UPPER - {"reporting", "prediction"},
     "reference": UPPER,

@@ -96,7 +96,7 @@ def with_stand_ins(given: list[str], folder: Path) -> list[str]:
     """Flags of the settings; what a reader has to put in himself (RUN_ID, PATH) and files of his are replaced."""
     (folder / "x.weights.h5").touch()
     own = {"weights": folder / "x.weights.h5", "images": folder, "resume": "0" * 32, "run_id": "0" * 32}
-    own |= {"runs": f"{'1' * 32},{'2' * 32}", "parent": "0" * 32, "teacher": "0" * 32}
+    own |= {"runs": f"{'1' * 32},{'2' * 32}", "parent": "0" * 32, "teacher": "0" * 32, "like": "0" * 32}
     pairs = (setting.split("=", 1) for setting in given if setting not in WORDS)
     return [f"--{name}={own.get(name, value)}" for name, value in pairs] + [f"--{word}" for word in WORDS & set(given)]
 

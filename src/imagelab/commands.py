@@ -22,7 +22,9 @@ from imagelab.settings import (
     EmptyFeatureCacheSettings,
     EnsembleSettings,
     EvaluateSettings,
+    ExperimentSettings,
     ExplainSettings,
+    FindLrSettings,
     PredictSettings,
     PromoteSettings,
     ReproduceSettings,
@@ -59,6 +61,8 @@ class Command:
     def work(self, settings: BaseModel) -> str:
         """Do the work; return the line that says what came out."""
         try:
+            if isinstance(settings, ExperimentSettings) and (settings.like or settings.settings):
+                settings = load("imagelab.tracking.starting_settings:over_what_is_named")(settings)
             if self.check:
                 load(self.check)(settings)
             if self.needs_keras:
@@ -87,6 +91,7 @@ COMMANDS = {
         needs_keras=True,
     ),
     "tune": Command(TuneSettings, "imagelab.tuning.tune:tune"),
+    "find_lr": Command(FindLrSettings, "imagelab.learning_rate_finder:find_learning_rate", needs_keras=True),
     "evaluate": Command(
         EvaluateSettings,
         "imagelab.evaluate_model:evaluate",
@@ -145,8 +150,10 @@ def main(name: str, arguments: Sequence[str] | None = None) -> NoReturn:
         release_project_run("delete")
         fail(name, str(error), WRONG_SETTINGS)
     except ImagelabError as error:
+        release_project_run("FAILED")
         fail(name, str(error), FAILED)
     except Exception as error:
+        release_project_run("FAILED")
         if os.environ.get("IMAGELAB_TRACEBACK"):
             raise
         what = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
@@ -166,6 +173,6 @@ def follow_mlflow_run(interruption: Interruption) -> None:
 
 
 def release_project_run(status: str) -> None:
-    """Let the run that `mlflow run` has opened be KILLED, or deleted ("delete"), if no work has begun on it."""
+    """Let the run that `mlflow run` has opened be KILLED, FAILED, or deleted ("delete"), if no work has begun on it."""
     if os.environ.get("MLFLOW_RUN_ID"):
         import_module("imagelab.tracking").release_project_run(status)

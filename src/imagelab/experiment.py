@@ -52,13 +52,16 @@ def split_spec(settings: ExperimentSettings) -> SplitSpec:
     return SplitSpec(**settings.arguments_of(SplitSpec))
 
 
-def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None) -> Fitter:
-    """The data set of the settings, split as they say if not otherwise, and what trains on it, with its teacher."""
+def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None, with_test: bool = True) -> Fitter:
+    """The data set of the settings, split as they say if not otherwise, and what trains on it, with its teacher.
+
+    Args:
+        with_test: see `Fitter`.
+    """
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     address = settings.teacher if isinstance(settings, TrainSettings) else None
     teacher = load_teacher(address, dataset) if address else None
-    split = split or split_spec(settings)
-    return Fitter(dataset, split, settings.feature_cache_limit, with_test=True, teacher=teacher)
+    return Fitter(dataset, split or split_spec(settings), settings.feature_cache_limit, with_test, teacher)
 
 
 def role_on(split: SplitSpec) -> str:
@@ -76,7 +79,7 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
 
     policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
     plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
-    checkpoints = Checkpoints(run.checkpoint_folder)
+    checkpoints = Checkpoints(run.checkpoint_folder, settings.monitor)
     run.log_rows(checkpoints.rows)
     if plan.changes_images:
         report_changed_images(run, fitter.first_batch(plan), dataset.class_names)

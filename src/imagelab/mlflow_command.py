@@ -1,6 +1,7 @@
 """The `mlflow run` above this process, and the folder in which it was typed."""
 
 import os
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,15 @@ def is_mlflow(process: psutil.Process) -> bool:
         return "mlflow" in (Path(word).name for word in words[:3]) and "run" in words
     except psutil.Error:
         return False
+
+
+def was_typed(name: str) -> bool:
+    """Whether the default of a setting was typed, and not filled in by MLproject."""
+    if not os.environ.get("MLFLOW_RUN_ID"):
+        return True
+    above = find_mlflow_run()[1]
+    given = re.compile(rf"(-P|--param-list=)?{name}=")
+    return is_mlflow(above) and any(given.match(word) for word in above.cmdline())
 
 
 def from_folder_typed_in(path: Path) -> Path:

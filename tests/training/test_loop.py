@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from imagelab.models import build_model
 from imagelab.training import Checkpoints
 from imagelab.training.loop import predict, train
 from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, refuse_impossible, under_policy
+from imagelab.training.schedules import plateau_rate
 from tests.conftest import thorough
 from tests.training.plans import DIGITS, SPLITS, make_plan, skip_without
 
@@ -22,12 +24,13 @@ def fit(
 ) -> tuple[Checkpoints, keras.Model]:
     """Train a small network; settings not given are these."""
     on_epoch = settings.pop("on_epoch", lambda row: None)
+    monitor = settings.pop("monitor", "val_loss")
     skip_without(policy)
     plan = make_plan(**{"seed": 1, "augmentation": "flip+shift", **settings})
     keras.utils.set_random_seed(plan.seed)
     with under_policy(policy):
         network = build_model(model, DIGITS.image_shape, 10)
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, monitor)
     train(network, SPLITS, checkpoints, plan, on_epoch=on_epoch)
     return checkpoints, network
 
@@ -186,6 +189,55 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert checkpoints.best_row["val_loss"] == min(row["val_loss"] for row in checkpoints.rows)
     files = {path.name for path in tmp_path.iterdir()}
     assert files == {"best.keras", "epoch-00006.keras", "progress.json"}
+
+
+def test_accuracy_may_choose_stop_and_lower_the_rate(tmp_path: Path) -> None:
+    settings = {"monitor": "val_accuracy", "epochs": 60, "early_stopping_patience": 6, "batch_size": 64}
+    settings |= {"learning_rate": 0.05, "learning_rate_schedule": "plateau"}
+    whole, network = fit(tmp_path / "whole", **settings)
+    accuracies = [row["val_accuracy"] for row in whole.rows]
+    best = accuracies.index(max(accuracies))
+    losses = [row["val_loss"] for row in whole.rows]
+    assert best != losses.index(min(losses))
+    assert whole.best_row is whole.rows[best]
+    assert len(whole.rows) == best + 1 + 6 < 60
+    network.load_weights(whole.best_path)
+    assert (predict(network, SPLITS[1]).argmax(1) == SPLITS[1].labels).mean() == pytest.approx(max(accuracies))
+    rates = [plateau_rate(0.05, [-each for each in accuracies[:done]]) for done in range(len(accuracies))]
+    assert [row["learning_rate"] for row in whole.rows] == pytest.approx(rates)
+    assert rates != [plateau_rate(0.05, losses[:done]) for done in range(len(losses))]
+
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["epoch"] in (best + 3, len(whole.rows)):
+            raise Interrupted
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            fit(tmp_path / "parts", on_epoch=interrupt, **settings)
+    parts, _ = fit(tmp_path / "parts", **settings)
+    assert curves(parts) == curves(whole)
+
+
+def test_training_ends_when_the_time_is_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def take(row: dict[str, Any]) -> None:
+        row["epoch_seconds"] = 20.0 if row["epoch"] != 2 else 15.0
+
+    whole, _ = fit(tmp_path / "whole", epochs=3, learning_rate_schedule="cosine")
+    assert len(fit(tmp_path / "none", epochs=3, time_limit=1e-9)[0].rows) == 1
+    assert "the time is up: another epoch would end after time_limit=1e-09 minutes" in capsys.readouterr().err
+    enough, _ = fit(tmp_path / "enough", epochs=3, time_limit=1, on_epoch=take, learning_rate_schedule="cosine")
+    assert curves(enough) == curves(whole)  # 20 + 15 + 20 seconds
+    assert "the time is up" not in capsys.readouterr().err
+    shorter = {"epochs": 9, "time_limit": 0.9}
+    assert len(fit(tmp_path / "shorter", on_epoch=take, **shorter)[0].rows) == 2
+
+
+def test_a_resumed_training_has_the_time_that_is_left(tmp_path: Path) -> None:
+    checkpoints, _ = fit(tmp_path, epochs=2)
+    rows = [{**row, "epoch_seconds": 25.0} for row in checkpoints.rows]
+    (tmp_path / "progress.json").write_text(json.dumps(rows))
+    assert len(fit(tmp_path, epochs=9, time_limit=1.2)[0].rows) == 2
+    assert len(fit(tmp_path, epochs=3, time_limit=1.3)[0].rows) == 3
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:

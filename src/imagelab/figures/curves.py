@@ -1,5 +1,6 @@
-"""Curves: over epochs, and of accuracy over confidence."""
+"""Curves: over epochs, of loss over the learning rate, and of accuracy over confidence."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -70,6 +71,29 @@ def draw_calibration(calibration: pd.DataFrame, title: str) -> Figure:
     counts.bar(left, calibration["count"], widths, align="edge", color=COLORS[0], edgecolor="white")
     counts.set(xlabel="confidence", ylabel="images")
     figure.suptitle(title, fontsize=9, parse_math=False)
+    return figure
+
+
+def draw_learning_rates(steps: Sequence[Any], steepest: float, stable: float, title: str) -> Figure:
+    """Loss over a rising learning rate, of each batch and smoothed, and the rates that it suggests.
+
+    Args:
+        steps: with `learning_rate`, `loss` and `smoothed_loss`, a batch each.
+        steepest: the rate at which the smoothed loss falls fastest.
+        stable: a tenth of the one at which it is lowest.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    rates, losses, smoothed = zip(*((step.learning_rate, step.loss, step.smoothed_loss) for step in steps), strict=True)
+    axes.plot(rates, losses, color="gray", alpha=0.5, linewidth=1, label="of each batch")
+    axes.plot(rates, smoothed, color=COLORS[0], label="smoothed")
+    axes.axvline(steepest, color=COLORS[1], linestyle=":", label=f"falls fastest: {steepest:.1e}")
+    axes.axvline(stable, color=COLORS[1], label=f"a tenth of where it is lowest: {stable:.1e}")
+    margin = 0.1 * (max(smoothed) - min(smoothed))
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(min(smoothed) - margin, max(smoothed) + margin))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 

@@ -8,6 +8,7 @@ from imagelab.settings.ensemble import EnsembleSettings
 from imagelab.settings.evaluate import EvaluateSettings
 from imagelab.settings.experiment import ExperimentSettings, of_record
 from imagelab.settings.explain import ExplainSettings
+from imagelab.settings.find_lr import FindLrSettings
 from imagelab.settings.housekeeping import DoctorSettings, EmptyFeatureCacheSettings
 from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.named_network import NamedNetworkSettings
@@ -28,6 +29,7 @@ __all__ = [
     "EvaluateSettings",
     "ExperimentSettings",
     "ExplainSettings",
+    "FindLrSettings",
     "Kind",
     "NamedNetworkSettings",
     "PredictSettings",

@@ -33,8 +33,10 @@ def parse(kind: type[SettingsT], command: str, arguments: Sequence[str]) -> Sett
     """
     parser = _Parser(prog=f"mlflow run . -e {command}", description=kind.__doc__, allow_abbrev=False, add_help=False)
     parser.add_argument("-h", "--help", action="help", help="show this list")
+    refused = getattr(kind, "refused", ())  # settings that a command has from others, and has no use for
     for name, field in kind.model_fields.items():
-        parser.add_argument(f"--{name}", action=_StoreOnce, metavar="VALUE", help=_help(name, field))
+        text = argparse.SUPPRESS if name in refused else _help(name, field)
+        parser.add_argument(f"--{name}", action=_StoreOnce, metavar="VALUE", help=text)
     given, unknown = parser.parse_known_args(_joined(arguments, command))
     if unknown:
         _refuse_unknown(unknown[0], list(kind.model_fields))

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, stages_of
@@ -15,9 +15,9 @@ from imagelab.recipes import OFF, recommended
 from imagelab.settings.command_line import validate
 from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
-from imagelab.settings.values import Folder, WeightsName
+from imagelab.settings.values import Folder, RunId, SettingsFile, WeightsName
 
-PLATEAU = 3  # epochs without a better val_loss after which learning_rate_schedule=plateau lowers the rate
+PLATEAU = 3  # epochs without a better one after which learning_rate_schedule=plateau lowers the rate
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
 
@@ -62,8 +62,14 @@ class ExperimentSettings(Techniques):
     validation_fraction: Annotated[float, Kind.SPLIT] = Field(
         0.1, gt=0, lt=1, description="share of the training images, stratified, that chooses the best epoch"
     )
+    monitor: Literal["val_loss", "val_accuracy"] = Field(
+        "val_loss", description="what chooses the best epoch, stops early and lowers the rate on a plateau"
+    )
     early_stopping_patience: int = Field(
-        5, ge=0, le=10_000, description="epochs without a better val_loss before stopping; 0: never stop early"
+        5, ge=0, le=10_000, description="epochs without a better one (by monitor) before stopping; 0: never stop early"
+    )
+    time_limit: float | None = Field(
+        None, gt=0, description="minutes of training: an epoch that would end later is not begun; not given: any"
     )
     mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -74,6 +80,12 @@ class ExperimentSettings(Techniques):
     )
     data_dir: Annotated[Folder | None, Kind.OPERATIONAL] = Field(
         None, description="folder to look for the data set's files in, before Keras's cache"
+    )
+    like: Annotated[RunId | None, Kind.OPERATIONAL] = Field(
+        None, description="id of a training to take all settings from that are not given"
+    )
+    settings: Annotated[SettingsFile | None, Kind.OPERATIONAL] = Field(
+        None, description="file to take settings from that are not given", examples=["the path of a YAML file"]
     )
     note: Annotated[str, Kind.OPERATIONAL] = Field(
         "", max_length=5000, description="free text, shown as the run's description"
@@ -111,6 +123,17 @@ class ExperimentSettings(Techniques):
             raise ValueError(f"with validation_fraction={fraction:g} no images are left to train or to validate on")
         return limit
 
+    @model_validator(mode="after")
+    def begins_with_one(self) -> Self:
+        if self.like and self.settings:
+            raise ValueError(f"like={self.like} and settings={self.settings}: give one of them")
+        return self
+
+    @property
+    def left_open(self) -> set[str]:
+        """Settings that the command finds itself: they are not taken over from the run that `like` names."""
+        return set()
+
     def with_recipe(self) -> Self:
         """These settings, with what was not given taken from the recipe for this data set and model.
 
@@ -129,9 +152,14 @@ class ExperimentSettings(Techniques):
         if complete.learning_rate_schedule == "plateau" and 0 < complete.early_stopping_patience <= PLATEAU:
             raise SettingsError(
                 f"early_stopping_patience={complete.early_stopping_patience}: ends the training before plateau lowers "
-                f"the rate, after {PLATEAU} epochs without a better val_loss; take more, or 0"
+                f"the rate, after {PLATEAU} epochs without a better {complete.monitor}; take more, or 0"
             )
         return complete
+
+    def of_training(self) -> "ExperimentSettings":
+        """Those that each training of a command has, without the command's own; not yet completed by the recipe."""
+        given = self.model_dump(exclude_unset=True, include=set(ExperimentSettings.model_fields))
+        return ExperimentSettings.model_validate(given)
 
     def refuse_what_has_no_effect(self) -> None:
         """Of a backbone that stays frozen: nobody shall believe that it was fine-tuned, or saw augmented images."""
@@ -148,9 +176,10 @@ class ExperimentSettings(Techniques):
     def given(self) -> dict[str, Any]:
         """What the user has set to something else than its default, as plain values.
 
-        A value equal to the default cannot be told from none: `mlflow run` passes the defaults of MLproject too.
+        What is taken over from another run or a file counts as set. A value equal to the default cannot be told from
+        none: `mlflow run` passes the defaults of MLproject too.
         """
-        values = self.model_dump(mode="json", exclude_unset=True)
+        values = self.model_dump(mode="json", exclude_unset=True, exclude={"like", "settings"})
         return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
     def as_tag(self) -> str:
@@ -167,7 +196,8 @@ class ExperimentSettings(Techniques):
 def of_record(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run has recorded, with those that are younger than the run.
 
-    In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off.
+    In runs without `split_seed`, `seed` fixed the split, too; techniques that they do not name were off,
+    and val_loss chose the best epoch.
     """
     renamed = {"augmentation": "flip+shift"} if values.get("augmentation") == "flip_shift" else {}
-    return {**OFF, "split_seed": values.get("seed", 0), **values, **renamed}
+    return {**OFF, "monitor": "val_loss", "split_seed": values.get("seed", 0), **values, **renamed}

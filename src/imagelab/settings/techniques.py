@@ -34,7 +34,7 @@ class Techniques(BaseModel):
     learning_rate_schedule: Literal["constant", "cosine", "linear", "one_cycle", "plateau"] | None = Field(
         None,
         description="how it changes: not at all, down to 0 along a cosine or a line, up and down once, or halved after "
-        "3 epochs without a better val_loss",
+        "3 epochs without a better one (by monitor)",
     )
     warmup_epochs: int | None = Field(
         None, ge=0, le=10_000, description="first epochs, in which the rate rises to its peak"

@@ -66,6 +66,9 @@ class TrainSettings(ExperimentSettings):
                 f"resume={self.resume}: does not go with seeds={self.seeds}; leave resume out: the same command with "
                 "seeds goes on where it was interrupted"
             )
+        for name in ("like", "settings"):
+            if self.resume and (value := getattr(self, name)):
+                raise ValueError(f"{name}={value}: does not go with resume={self.resume}, which has its own settings")
         return self
 
     def with_recipe(self) -> Self:

@@ -96,6 +96,11 @@ class TuneSettings(ExperimentSettings):
         return self
 
     @property
+    def left_open(self) -> set[str]:
+        """What is searched; what a file of `search` names is not known here, and must not be fixed."""
+        return {"learning_rate", "dropout_rate"} if self.search is None else set(re.findall(r"(\w+)\s*=", self.search))
+
+    @property
     def objectives(self) -> list[str]:
         return self.objective.split(",")
 
@@ -110,8 +115,3 @@ class TuneSettings(ExperimentSettings):
     @property
     def pruner_name(self) -> str:
         return self.pruner or ("median" if len(self.objectives) == 1 else "none")
-
-    def of_trials(self) -> ExperimentSettings:
-        """What every trial is trained with, but for what is searched; not yet completed by the recipe."""
-        given = self.model_dump(exclude_unset=True, include=set(ExperimentSettings.model_fields))
-        return ExperimentSettings.model_validate(given)

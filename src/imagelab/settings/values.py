@@ -66,9 +66,14 @@ def augmentation_tokens(text: str) -> str:
     return "+".join(token for token in AUGMENTATIONS if token in tokens)
 
 
+def absolute_path(path: Path) -> Path:
+    return from_folder_typed_in(path).absolute()
+
+
 RunId = Annotated[str, AfterValidator(run_id)]
 DataSetName = Annotated[str, one_of(DATASETS), Field(examples=list(DATASETS))]
 ModelName = Annotated[str, AfterValidator(is_trained), one_of(MODELS), Field(examples=list(MODELS))]
 RegisteredModelName = Annotated[str, one_of(REGISTRABLE), Field(examples=list(REGISTRABLE))]
+SettingsFile = Annotated[Path, AfterValidator(absolute_path)]
 Folder = Annotated[Path, AfterValidator(readable_folder)]
 WeightsName = Annotated[str, AfterValidator(known_weights)]

@@ -33,6 +33,7 @@ GO_ON = {  # by phase: what the same command does after an interruption
     "comparison": "begins anew",
     "explanation": "begins anew",
     "ensemble": "begins anew",
+    "learning_rate_search": "begins anew",
 }
 
 
@@ -64,7 +65,8 @@ def operation_run(
     about |= {"registered_model": subject} if role in ("promotion", "rollback") else {}
     if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
-    run = open_operation(client, f"{role} of {subject}", {**about, **tags}, python_model)
+    title = f"{role.replace('_', ' ')} of {subject}"
+    run = open_operation(client, title, {**about, **tags}, python_model)
     run.settings |= params
     try:
         run.log_params(params)

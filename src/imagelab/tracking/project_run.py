@@ -55,6 +55,17 @@ def keep_project_run(run_id: str) -> None:
         release_project_run("delete")
 
 
+def exchange_project_run(client: "MlflowClient") -> None:
+    """Put a new run in the place of the one that `mlflow run` has opened, which says another data set or model.
+
+    Parameters of a run cannot be changed; its name, experiment and tags are kept.
+    """
+    given = client.get_run(os.environ["MLFLOW_RUN_ID"])
+    made = client.create_run(given.info.experiment_id, tags=given.data.tags, run_name=given.info.run_name)
+    release_project_run("delete")
+    os.environ["MLFLOW_RUN_ID"] = made.info.run_id
+
+
 def annotate_project_run(
     client: "MlflowClient", tags: Mapping[str, str], metrics: Mapping[str, float] = MappingProxyType({})
 ) -> None:

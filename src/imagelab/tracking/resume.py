@@ -73,14 +73,7 @@ def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any], py
 
 def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: Path) -> None:
     """Raise a SettingsError where the store has no such run, or it is finished, or is under way elsewhere."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise SettingsError(f"resume={run_id}: the tracking store has no such run ({reason_of(error)})") from error
-    if (role := run.data.tags.get("role", TRAININGS[0])) not in TRAININGS:
-        raise SettingsError(f"resume={run_id}: that run is no training, but of the kind {role}")
+    run = training_named(client, f"resume={run_id}", run_id)
     if run.info.status == "FINISHED" and not (folder.exists() and Outbox(folder).pending()):
         raise SettingsError(f"resume={run_id}: that run is finished; there is nothing to go on with")
     if run.info.status == "RUNNING" and not (folder / "settings.json").exists():
@@ -88,6 +81,19 @@ def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: P
             raise SettingsError(f"resume={run_id}: {how_to_end_elsewhere(run_id, run.data.tags)}")
         mark_killed(client, run_id)
         say(f"run {run_id} was cut off, and its folder is gone: what it had not delivered is lost")
+
+
+def training_named(client: "MlflowClient", setting: str, run_id: str) -> Any:
+    """The run of a training that a setting names; a SettingsError where there is none, or another kind of run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise SettingsError(f"{setting}: the tracking store has no such run ({reason_of(error)})") from error
+    if (role := run.data.tags.get("role", TRAININGS[0])) not in TRAININGS:
+        raise SettingsError(f"{setting}: that run is no training, but of the kind {role}")
+    return run
 
 
 def this_process() -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from imagelab.models.layers import layers_of
-from imagelab.training.checkpoints import Checkpoints, Row
+from imagelab.training.checkpoints import Checkpoints, Row, cost
 from imagelab.training.plan import FitPlan
 from imagelab.training.schedules import plateau_rate
 
@@ -38,16 +38,16 @@ class LowerOnPlateau(keras.callbacks.Callback):
         rows: of the phase, those before an interruption.
     """
 
-    def __init__(self, plan: FitPlan, rows: list[Row]) -> None:
+    def __init__(self, plan: FitPlan, monitor: str, rows: list[Row]) -> None:
         super().__init__()
-        self.plan, self.losses = plan, [row["val_loss"] for row in rows]
+        self.plan, self.monitor, self.costs = plan, monitor, [cost(row, monitor) for row in rows]
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        rate = plateau_rate(self.plan.learning_rate, self.losses, self.plan.warmup_epochs)
+        rate = plateau_rate(self.plan.learning_rate, self.costs, self.plan.warmup_epochs)
         self.model.optimizer.learning_rate = rate
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self.losses.append(float((logs or {})["val_loss"]))
+        self.costs.append(cost(logs or {}, self.monitor))
 
 
 class AveragedWeights(keras.callbacks.SwapEMAWeights):
@@ -63,14 +63,26 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 class StopEarly(keras.callbacks.EarlyStopping):
     """Keras's early stopping, which remembers the epochs before an interruption."""
 
-    def __init__(self, patience: int, rows: list[Row]) -> None:
-        super().__init__(monitor="val_loss", mode="min", patience=patience)
+    def __init__(self, monitor: str, patience: int, rows: list[Row]) -> None:
+        super().__init__(monitor=monitor, mode="min" if monitor.endswith("loss") else "max", patience=patience)
         self.rows = list(rows)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         super().on_train_begin(logs)
         for row in self.rows:
             self.on_epoch_end(row["epoch"] - 1, row)
+
+
+class StopInTime(keras.callbacks.Callback):
+    """Ends the training where another epoch would end beyond the time limit; stands after what completes epochs."""
+
+    def __init__(self, checkpoints: Checkpoints, minutes: float) -> None:
+        super().__init__()
+        self.checkpoints, self.minutes = checkpoints, minutes
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.checkpoints.is_out_of_time(self.minutes):
+            self.model.stop_training = True
 
 
 class CompleteEpoch(keras.callbacks.Callback):

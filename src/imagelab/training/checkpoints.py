@@ -1,7 +1,7 @@
 """The state of a training on disk: enough to go on from the last complete epoch, to the bit.
 
     epoch-00007.keras   the compiled network (weights and optimizer) after epoch 7
-    best.keras          the network of the best epoch (lowest val_loss), with the weights that were validated
+    best.keras          the network of the best epoch (by `cost`), with the weights that were validated
     progress.json       a row an epoch; replacing this file is what completes an epoch
 
 A run may train in phases (a head on frozen features, then the whole network): epochs are counted over all of them, each
@@ -25,11 +25,16 @@ from imagelab.atomic_files import replace_durably, write_durably
 Row = dict[str, Any]
 
 
-class Checkpoints:
-    """Checkpoints below one folder."""
+def cost(row: Row, monitor: str) -> float:
+    """What the best epoch has least of: val_loss, or what val_accuracy lacks."""
+    return float(row[monitor] if monitor.endswith("loss") else -row[monitor])
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Checkpoints:
+    """Checkpoints below one folder; `monitor` is what chooses the best epoch."""
+
+    def __init__(self, folder: Path, monitor: str = "val_loss") -> None:
+        self.folder, self.monitor = folder, monitor
         folder.mkdir(parents=True, exist_ok=True)
         progress = folder / "progress.json"
         self.rows: list[Row] = json.loads(progress.read_text()) if progress.exists() else []
@@ -40,15 +45,23 @@ class Checkpoints:
 
     @property
     def best_row(self) -> Row:
-        """The row of the epoch with the lowest val_loss, the first of equals.
+        """The row of the best epoch, the first of equals.
 
         Raises:
             ValueError: no epoch is complete yet.
         """
-        return min(self.rows, key=lambda row: row["val_loss"])
+        return self.best_of(self.rows)
+
+    def best_of(self, rows: list[Row]) -> Row:
+        return min(rows, key=lambda row: cost(row, self.monitor))
 
     def rows_of(self, phase: str) -> list[Row]:
         return [row for row in self.rows if row["phase"] == phase]
+
+    def is_out_of_time(self, minutes: float | None) -> bool:
+        """Whether another epoch, as long as the slowest so far, would end beyond so many minutes; the first never."""
+        seconds = [row["epoch_seconds"] for row in self.rows]
+        return minutes is not None and bool(seconds) and sum(seconds) + max(seconds) > 60 * minutes
 
     def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place.
@@ -61,7 +74,7 @@ class Checkpoints:
         part = path.with_name(f"part-{path.name}")
         model.save(part)
         replace_durably(part, path)
-        if min(rows, key=lambda r: r["val_loss"]) is row:
+        if self.best_of(rows) is row:
             self.save_best(model, averaged) if averaged else self.mark_best(path)
         write_durably(self.folder / "progress.json", json.dumps(rows))
         if self.rows:
@@ -96,8 +109,8 @@ class Checkpoints:
 class RowsOnly(Checkpoints):
     """The rows of a training that nobody goes on with: its networks are not kept."""
 
-    def __init__(self) -> None:
-        self.rows = []
+    def __init__(self, monitor: str = "val_loss") -> None:
+        self.rows, self.monitor = [], monitor
 
     def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         self.rows = [*self.rows, row]

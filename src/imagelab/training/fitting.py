@@ -19,9 +19,10 @@ from imagelab.models import build_model
 from imagelab.models.transfer import backbone_of, build_head, describe_features, head_of, unfreeze
 from imagelab.training.backbone_features import BackboneFeatures
 from imagelab.training.checkpoints import Checkpoints, Row
-from imagelab.training.loop import predict, train
+from imagelab.training.loop import predict, train, train_with_rising_rate
 from imagelab.training.plan import FitPlan
 from imagelab.training.precision import refuse_impossible, under_policy
+from imagelab.training.rising_rate import RisingRate
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ class Fitter:
                 network.set_weights(self.best_network(plan, checkpoints).get_weights())
             train(network, self.splits, checkpoints, plan.of_fine_tuning(), "fine_tune", events.on_epoch)
         return int(backbone_of(features.float32_model).count_params() + head.count_params())
+
+    def try_rates(self, plan: FitPlan, rising: RisingRate, events: FitEvents) -> None:
+        """Train a network, or the head of one with a frozen backbone, while the rate rises; nothing of it is kept."""
+        refuse_impossible(plan.dtype_policy)
+        if not plan.is_frozen:
+            network = self.build(plan, plan.dtype_policy)
+            events.on_network(network)
+            return train_with_rising_rate(network, self.splits[0], plan, rising)
+        features = self.features(plan, events)
+        head = self.build_head(plan, features.length)
+        return train_with_rising_rate(head, features.splits[0], plan.of_head(), rising)
 
     def build(self, plan: FitPlan, policy: str) -> keras.Model:
         """The plan's network, untrained but for a backbone's weights."""

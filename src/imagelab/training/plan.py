@@ -35,6 +35,7 @@ class FitPlan:
     mix_off_epochs: int = 0
     ema: float = 0.0
     stochastic_depth: float = 0.0
+    time_limit: float | None = None
 
     teacher: str | None = None
     distillation_weight: float | None = None
@@ -68,6 +69,10 @@ class FitPlan:
         """The plan of the second phase, in which the last layers of the backbone are trained, too."""
         epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
         return replace(self, epochs=epochs, learning_rate=learning_rate)
+
+    def of_rising_rate(self, epochs: int) -> "FitPlan":
+        """The plan of a training whose rate somebody else sets at each step."""
+        return replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0, mix_off_epochs=0)
 
     @property
     def changes_at_each_step(self) -> str:

@@ -54,21 +54,21 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "after": after}
 
 
-def plateau_rate(learning_rate: float, losses: Sequence[float], warmup_epochs: int = 0) -> float:
-    """The rate of the next epoch: halved after every PATIENCE epochs that have not lowered val_loss.
+def plateau_rate(learning_rate: float, costs: Sequence[float], warmup_epochs: int = 0) -> float:
+    """The rate of the next epoch: halved after every PATIENCE epochs that have not lowered the cost.
 
     A function of the epochs before, so that a resumed training goes on with the rate that it had.
 
     Args:
-        losses: val_loss of each epoch so far.
+        costs: of each epoch so far, what the best one has least of (val_loss).
         warmup_epochs: epochs with a share of the rate, at first.
     """
-    if len(losses) < warmup_epochs:
-        return learning_rate * (len(losses) + 1) / (warmup_epochs + 1)
+    if len(costs) < warmup_epochs:
+        return learning_rate * (len(costs) + 1) / (warmup_epochs + 1)
     best, waited = float("inf"), 0
-    for loss in losses:
-        if loss < best - LEAST_GAIN:
-            best, waited = loss, 0
+    for each in costs:
+        if each < best - LEAST_GAIN:
+            best, waited = each, 0
         else:
             waited += 1
         if waited >= PATIENCE:

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, get_args
 
-import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
@@ -22,6 +21,7 @@ from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.models import dropout_rates
 from imagelab.settings import ExperimentSettings, Kind, names_of_kind, validate
 from imagelab.settings.command_line import did_you_mean, shortened
+from imagelab.settings.starting_point import read_yaml
 
 Space = dict[str, BaseDistribution]
 DEFAULT = {"learning_rate": "log:1e-4:1e-2", "dropout_rate": "0:0.6"}
@@ -75,7 +75,8 @@ def refuse_ends(space: Space, base: ExperimentSettings) -> None:
 def read_entries(search: str) -> dict[str, Any]:
     """Values by setting, from a YAML file where there is one of that name, else from the text itself."""
     if search.endswith((".yaml", ".yml")):
-        return read_file(from_folder_typed_in(Path(search)))
+        path = from_folder_typed_in(Path(search))
+        return read_yaml(path, f"search={path}")
     entries: dict[str, Any] = {}
     for part in search.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -85,18 +86,6 @@ def read_entries(search: str) -> dict[str, Any]:
             raise SettingsError(f"search={shortened(search)}: {name} is given twice")
         entries[name] = value
     return entries
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(), yaml.BaseLoader)  # plain text: to YAML 1.1, 2:4 is 124
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"search={path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"search={path}: is no YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict) or not content:
-        raise SettingsError(f"search={path}: must hold one or more lines `name: values`")
-    return {str(name): value for name, value in content.items()}
 
 
 def refuse(name: str, fixed: Mapping[str, Any]) -> None:

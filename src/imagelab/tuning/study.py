@@ -79,7 +79,7 @@ class Study:
         """What the trial is (or was) trained with, complete."""
         if trial.user_attrs.get("recipe"):
             return self.base
-        given = self.settings.of_trials().model_dump(exclude_unset=True)
+        given = self.settings.of_training().model_dump(exclude_unset=True)
         return validate(ExperimentSettings, {**given, **trial.params}).with_recipe()
 
     def searched(self, trial: FrozenTrial | optuna.Trial) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def plan(settings: TuneSettings) -> tuple[Space, ExperimentSettings, int]:
     Raises:
         SettingsError: in one line, whatever is wrong with them.
     """
-    given = settings.of_trials()
+    given = settings.of_training()
     base = given.with_recipe()
     space = make_space(settings.search, given)
     make_sampler(settings.sampler, space, 0)

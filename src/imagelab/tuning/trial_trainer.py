@@ -27,14 +27,14 @@ class TrialTrainer:
         gc.freeze()  # all that is imported by now: Keras collects garbage before each trial, and would search that, too
 
     def train(self, settings: ExperimentSettings, folder: Path, on_epoch: Callable[[Row], None]) -> dict[str, float]:
-        """Train, and return every figure that may be an objective, of the epoch with the lowest val_loss.
+        """Train, and return every figure that may be an objective, of the best epoch.
 
         Raises:
             DivergedError: the loss became NaN or infinite.
             SettingsError, WeightsError, DataError: nothing can be trained so.
         """
         keras.backend.clear_session()
-        checkpoints = Checkpoints(folder) if settings.fine_tune_epochs else RowsOnly()
+        checkpoints = Checkpoints(folder, settings.monitor) if settings.fine_tune_epochs else RowsOnly(settings.monitor)
         policy = choose_dtype_policy(settings.mixed_precision)
         plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
         parameter_count = self.fitter.fit(plan, checkpoints, FitEvents(on_epoch=on_epoch))
