@@ -37,6 +37,10 @@ class DivergedError(ImagelabError):
     """The loss became NaN or infinite."""
 
 
+class OutOfMemoryError(ImagelabError):
+    """A step of a training takes more memory than there is."""
+
+
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM; not an Exception, so that no library swallows it."""
 

@@ -35,6 +35,7 @@ def start_keras() -> None:
 
 def import_keras() -> None:
     prefer_fast_kernels()
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes can share a GPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the lines are written before any log level applies
     sys.stderr.flush()
     standard_error = os.dup(2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imagelab.data.dataset import Split
-from imagelab.errors import DivergedError, Interrupted, SettingsError
+from imagelab.errors import DivergedError, Interrupted, OutOfMemoryError, SettingsError
 from imagelab.models import build_model
 from imagelab.training import Checkpoints
 from imagelab.training.loop import predict, train
@@ -119,6 +119,14 @@ def test_a_technique_goes_on_after_each_epoch_as_if_never_interrupted(tmp_path: 
     weights = [keras.saving.load_model(c.best_path, compile=False).get_weights() for c in (whole, parts)]
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
+    layers = [keras.layers.Flatten(), keras.layers.RepeatVector(2**28), keras.layers.GlobalAveragePooling1D()]
+    network = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Dense(10, activation="softmax")])
+    plan = make_plan(batch_size=50)
+    with pytest.raises(OutOfMemoryError, match="steps of 50 images; take a batch_size below 50; gradient_acc"):
+        train(network, SPLITS, Checkpoints(tmp_path), plan)
 
 
 def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) -> None:

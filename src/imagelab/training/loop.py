@@ -11,7 +11,7 @@ from imagelab.console import say
 from imagelab.data.batches import make_batches, make_training_batches
 from imagelab.data.dataset import ReadSplit, Split
 from imagelab.data.mixing import Mixing
-from imagelab.errors import DivergedError, SettingsError
+from imagelab.errors import DivergedError, OutOfMemoryError, SettingsError
 from imagelab.progress import images_progress
 from imagelab.training.callbacks import (
     AveragedWeights,
@@ -124,20 +124,32 @@ def fit(
     callbacks: list[keras.callbacks.Callback],
     **options: Any,
 ) -> None:
-    """Let Keras train a compiled network on batches as the plan has them, each epoch a function of its number."""
+    """Let Keras train a compiled network on batches as the plan has them, each epoch a function of its number.
+
+    Raises:
+        OutOfMemoryError: says which setting to lower.
+    """
     num_classes, epoch = model.output_shape[-1], tf.Variable(0, dtype=tf.int64, trainable=False)
-    model.fit(
-        make_training_batches(
-            *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step),
-            Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
-        ),
-        epochs=last_epoch,
-        verbose=0,
-        shuffle=False,  # the batches are shuffled
-        class_weight=balanced_weights(train_split.labels, num_classes) if plan.class_weight == "balanced" else None,
-        callbacks=[SeedEachEpoch(plan.seed, epoch), *callbacks],
-        **options,
+    batches = make_training_batches(
+        *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step),
+        Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
     )
+    try:
+        model.fit(
+            batches,
+            epochs=last_epoch,
+            verbose=0,
+            shuffle=False,  # the batches are shuffled
+            class_weight=balanced_weights(train_split.labels, num_classes) if plan.class_weight == "balanced" else None,
+            callbacks=[SeedEachEpoch(plan.seed, epoch), *callbacks],
+            **options,
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        size = "" if plan.image_size is None else f" or an image_size below {plan.image_size}"
+        raise OutOfMemoryError(
+            f"there is too little memory for steps of {plan.batch_size} images; take a batch_size below "
+            f"{plan.batch_size}{size}; gradient_accumulation keeps updates of as many images"
+        ) from error
 
 
 def predict(model: keras.Model, split: Split | ReadSplit) -> np.ndarray:
