@@ -66,8 +66,7 @@ def train(
         say(OUT_OF_TIME.format(plan.time_limit))
         return
     train_split, val_split = splits
-    num_classes, steps = model.output_shape[-1], -(-len(train_split) // plan.batch_size)
-    compile_model(model, plan, steps)
+    compile_model(model, plan, -(-len(train_split) // plan.batch_size))
     checkpoints.restore(model, phase)
     last_epoch = len(checkpoints.rows) - len(done) + plan.epochs
     averaged = AveragedWeights() if plan.ema else None
@@ -82,17 +81,10 @@ def train(
         StopEarly(monitor, patience, done),
         *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
     ]
+    validation_data = make_batches(val_split, model.output_shape[-1], VALIDATION_BATCH_SIZE)
     with progress.bar:
-        validation = make_batches(val_split, num_classes, VALIDATION_BATCH_SIZE)
-        fit(
-            model,
-            train_split,
-            plan,
-            last_epoch,
-            callbacks,
-            initial_epoch=len(checkpoints.rows),
-            validation_data=validation,
-        )
+        first = len(checkpoints.rows)
+        fit(model, train_split, plan, last_epoch, callbacks, initial_epoch=first, validation_data=validation_data)
     if complete.diverged:
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {len(checkpoints.rows) + 1}; "
