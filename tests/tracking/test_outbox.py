@@ -1,11 +1,15 @@
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from imagelab.errors import Interrupted
+from imagelab.signals import interruptible
 from imagelab.tracking.outbox import Outbox
 
 
@@ -104,3 +108,23 @@ def test_last_finds_the_newest_of_a_kind(tmp_path: Path) -> None:
     for status in ("KILLED", "FINISHED"):
         box.append("status", status=status, timestamp=0)
     assert (box.last("status") or {})["status"] == "FINISHED"
+
+
+class Interrupting(threading.Condition):
+    """Its lock is taken in the very moment of a Ctrl-C."""
+
+    def __enter__(self) -> bool:
+        taken = super().__enter__()
+        signal.raise_signal(signal.SIGINT)
+        return taken
+
+
+def test_an_interruption_leaves_the_lock_free(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.changed = Interrupting()
+    with interruptible(), pytest.raises(Interrupted):
+        outbox.append("tags", values={"a": "b"})
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(outbox.changed.acquire, timeout=1).result()
+        other.submit(outbox.changed.release).result()
+    assert [entry["kind"] for entry in Outbox(tmp_path).entries] == ["tags"]

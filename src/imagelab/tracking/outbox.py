@@ -7,11 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from imagelab.signals import uninterrupted
+
 Entry = dict[str, Any]
 
 
 class Outbox:
-    """An append-only list of entries with a cursor; survives the process. Safe for several threads."""
+    """An append-only list of entries with a cursor; survives the process. Safe for several threads.
+
+    An interruption waits while the lock is held: raised as it is taken, it would never be given back.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path, self.cursor_path = folder / "outbox.jsonl", folder / "outbox.delivered"
@@ -26,7 +31,7 @@ class Outbox:
         Raises:
             OSError: the disk does not take it. It is delivered all the same, and saved with the next entry.
         """
-        with self.changed:
+        with uninterrupted(), self.changed:
             self.entries.append({"kind": kind, **content})
             self.changed.notify_all()
             self.save()
@@ -45,7 +50,7 @@ class Outbox:
 
     def pending(self) -> list[Entry]:
         """The entries that the store has not taken yet."""
-        with self.changed:
+        with uninterrupted(), self.changed:
             return self.entries[self.delivered :]
 
     def mark_delivered(self) -> None:
