@@ -19,6 +19,7 @@ ONE_ROOM = {
     "scipy": {"evaluation"},
     "jinja2": {"comparison"},
     "argparse": {"settings"},
+    "cleanlab": {"evaluation"},
     "optuna": {"tuning"},
     "matplotlib": {"figures", "tracking", "tuning"},  # tuning has Optuna's own figures
     "plotly": {"figures", "tracking"},
@@ -87,6 +88,7 @@ MUST_NOT = {
     "ensemble": {"training", "tuning", "experiment", "evaluate_model", "serving", "commands"},
     "ensemble_members": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
     "ensemble_report": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
+    "label_audit": {"training", *UPPER},
     "tuning": {"reproduction", "evaluate_model", "registry", "serving", "comparison", "commands"},
     "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "comparison", "commands"},
     "serving": {

@@ -15,10 +15,12 @@ from imagelab.comparison.selection import select
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
+from imagelab.label_audit import AUDITED
 from imagelab.registry.candidates import named_run
 from imagelab.registry.overview import final_runs_best_first
 from imagelab.settings import CompareSettings, CrossValidateSettings, TrainSettings, name_of, parse
 from imagelab.tracking import split_of
+from imagelab.tracking.repeatable_parent import find_unfinished
 from tests.conftest import Project, finish, wait_until
 from tests.test_replicates_command import parents
 from tests.test_train_command import curves_of
@@ -136,6 +138,53 @@ def check_predictions(project: Project, parent: Any, runs: list[Any]) -> None:
         assert run.data.metrics["fold_accuracy"] == pytest.approx(rows["correct"].mean())
 
 
+def test_a_finished_one_is_audited_without_training_anew(project: Project) -> None:
+    settings = (*TINY[1:], "epochs=2", "limit=400", "note=mine")
+    code, output, errors = finish(cross_validate(project, *settings))
+    assert code == 0, errors
+    assert "audit" not in output
+    (before,) = parents(project)
+    assert not {name for name in project.artifacts(before.info.run_id) if name.startswith("audit/")}
+
+    code, output, errors = finish(cross_validate(project, *settings, "audit=true"))
+    assert code == 0, errors
+    assert "fold 0, 1 of 2, is trained already: accuracy " in errors
+    assert len(project.runs()) == 3
+    (parent,) = parents(project)
+    check_audit(project, parent)
+    assert parent.info.status == "FINISHED"
+    assert "audit=" not in output
+    for metric in ("fold_accuracy", "out_of_fold_accuracy"):  # logged a second time, as the same points
+        assert len(project.history(parent.info.run_id, metric)) == (2 if metric == "fold_accuracy" else 1)
+    old, new = (run.data.tags["mlflow.note.content"] for run in (before, parent))
+    assert old.startswith("mine\n\nAccuracy ")
+    found = next(part for part in output.split("; ") if part.startswith("label audit: "))
+    assert new == f"{old}\n\nL{found[1:]}; see `audit/`."
+    identity = {key: parent.data.tags[key] for key in ("phase", "settings", "dataset_digest")}
+    assert find_unfinished(project.client, identity, AUDITED) is None  # the next one begins anew
+    assert find_unfinished(project.client, identity, "another tag") == parent.info.run_id
+
+
+def check_audit(project: Project, parent: Any) -> None:
+    """That a parent of the first 400 digits has the tables and pictures of its audit, and their counts."""
+    files = {"audit/label_errors.csv", "audit/duplicates.csv", "audit/outliers.csv"}
+    files |= {"figures/label_errors.png", "figures/duplicates.png"}
+    assert files <= project.artifacts(parent.info.run_id)
+    answers = table_of(parent).set_index("index")
+    errors, copies = (table_of(parent, f"audit/{name}.csv") for name in ("label_errors", "duplicates"))
+    assert len(errors) > 0
+    found = answers.loc[errors["index"]]
+    quality = [said[label] for said, label in zip(found["probabilities"], found["label"], strict=True)]
+    assert errors["label_quality"].to_numpy() == pytest.approx(quality, abs=1e-6)
+    assert errors["label"].to_numpy().tolist() == found["label"].to_numpy().tolist()  # a digit's name is its number
+    assert errors["predicted"].to_numpy().tolist() == found["predicted"].to_numpy().tolist()
+    assert table_of(parent, "audit/outliers.csv")["index"].max() < 400
+    assert copies["training_index"].dropna().lt(400).all()
+    metrics = parent.data.metrics
+    assert metrics["label_errors"] == len(errors)
+    assert metrics["duplicates_train"] + metrics["duplicates_train_test"] == len(copies)
+
+
 def check_that_folds_are_no_candidates(project: Project, runs: list[Any]) -> None:
     assert list(final_runs_best_first(project.client)) == []
     run_id = runs[0].info.run_id
@@ -184,7 +233,8 @@ def test_train_has_no_folds() -> None:
 
 
 def test_a_fold_is_trained_with_the_settings_of_one_training() -> None:
-    settings = CrossValidateSettings(dataset="digits", epochs=2, folds=3, note="mine")
+    settings = CrossValidateSettings(dataset="digits", epochs=2, folds=3, note="mine", audit=True)
     assert settings.of_training() == TrainSettings(dataset="digits", epochs=2, note="mine")
     assert name_of(settings) == "basic_cnn, digits, epochs 2"
     assert '"folds":3' in settings.with_recipe().as_tag()
+    assert "audit" not in settings.with_recipe().as_tag()

@@ -16,6 +16,7 @@ from imagelab.data.dataset import Dataset
 from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation_report import evaluation_of, report_answers
 from imagelab.experiment import load_fitter
+from imagelab.label_audit import AUDITED, report_audit
 from imagelab.reporting import OUT_OF_FOLD, title_of
 from imagelab.settings import CrossValidateSettings, name_of
 from imagelab.tracking import Run, failure_noted, log_description, repeatable_parent, request, use_tracking_store
@@ -49,12 +50,13 @@ def cross_validate(settings: CrossValidateSettings) -> str:
         whole = load_fitter(complete)
         replace(whole.split, fold=0).fold_indices(whole.dataset.train.labels)  # so many folds are refused before a run
     identity = {"phase": PHASE, "settings": complete.as_tag(), "dataset_digest": whole.dataset.digest}
-    with repeatable_parent(client, parent_name(settings), identity, complete.record()) as parent:
+    lacking = AUDITED if settings.audit else ""
+    with repeatable_parent(client, parent_name(settings), identity, complete.record(), lacking) as parent:
         parent.log_text("split.json", whole.split.to_json())
         say(f"run {parent.run_id}: {'going on with' if parent.resumed else 'training'} {settings.folds} folds")
         trainings = planned(settings, parent)
         series = TrainingSeries(parent, trainings, lambda each: fold_of(whole, int(each.tags["fold"])), shown=SHOWN)
-        parent.conclusion = report(parent, whole.dataset, series.run(), train_command(settings))
+        parent.conclusion = report(parent, whole, series.run(), settings)
     return parent.conclusion
 
 
@@ -78,35 +80,44 @@ def planned(settings: CrossValidateSettings, parent: Run) -> list[PlannedTrainin
 
 def train_command(settings: CrossValidateSettings) -> str:
     """The command that trains on all images with the same settings."""
-    given = {name: value for name, value in settings.given().items() if name not in ("folds", "note")}
+    given = {name: value for name, value in settings.given().items() if name not in ("folds", "audit", "note")}
     return command_line("train", **{"dataset": settings.dataset, "model": settings.model, **given})
 
 
-def report(parent: Run, dataset: Dataset, folds: list[FinishedTraining], next_command: str) -> str:
+def report(parent: Run, whole: Fitter, folds: list[FinishedTraining], settings: CrossValidateSettings) -> str:
     """Log the figures of the folds, and what comes of all their predictions together; return what is said of them."""
     mean, std = log_spread(parent, folds, "fold", "folds.csv")
-    accuracy = report_out_of_fold(parent, dataset, folds)
+    table = pd.concat([predictions_of(parent.client, fold.run_id) for fold in folds])
+    table = table.sort_values("index", ignore_index=True)
+    evaluation = evaluated(whole.dataset, table)
+    accuracy = report_out_of_fold(parent, whole.dataset, table, evaluation, last_end(folds))
     said = f"{spread_in_words(mean, std, SHOWN)} (n = {len(folds)}), out-of-fold accuracy {accuracy:.2%}"
+    found = ""
+    if settings.audit:
+        used = replace(whole.dataset, train=whole.dataset.train.take(slice(whole.split.limit)))
+        found = report_audit(parent, used, evaluation, table["index"].to_numpy(), last_end(folds))
+    next_command = train_command(settings)
     log_description(
         parent,
         f"{said[0].upper()}{said[1:]}.\n\nMean and standard deviation over folds; `{OUT_OF_FOLD}` has what each "
         f"image was taken for by the network that has not seen it.\n\nTrain on all images: `{next_command}`",
+        addition=found and f"{found[0].upper()}{found[1:]}; see `audit/`.",
     )
     return (
-        f"run {parent.run_id}: {len(folds)} folds: {said}; train on all images: {next_command}; "
-        f"look at it: {parent.address}"
+        f"run {parent.run_id}: {len(folds)} folds: {said}; {found and f'{found}; '}train on all images: "
+        f"{next_command}; look at it: {parent.address}"
     )
 
 
-def report_out_of_fold(parent: Run, dataset: Dataset, folds: list[FinishedTraining]) -> float:
+def report_out_of_fold(
+    parent: Run, dataset: Dataset, table: pd.DataFrame, evaluation: Evaluation, timestamp: int
+) -> float:
     """Log the predictions of all folds, with scores, tables and figures; return their accuracy."""
-    table = pd.concat([predictions_of(parent.client, fold.run_id) for fold in folds])
-    table = table.sort_values("index", ignore_index=True)
     parent.log_table(OUT_OF_FOLD, table)
-    images, evaluation = dataset.train.take(table["index"].to_numpy()), evaluated(dataset, table)
-    report_answers(parent, evaluation, images.images, title_of(parent), "training images, out of fold")
+    images = dataset.train.images[table["index"]]
+    report_answers(parent, evaluation, images, title_of(parent), "training images, out of fold")
     scores = evaluation.scores()
-    parent.log_metrics({f"out_of_fold_{name}": score for name, score in scores.items()}, timestamp=last_end(folds))
+    parent.log_metrics({f"out_of_fold_{name}": score for name, score in scores.items()}, timestamp=timestamp)
     return scores["accuracy"]
 
 

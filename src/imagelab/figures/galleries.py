@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 COLUMNS = 8
@@ -48,9 +49,39 @@ def draw_predictions(
     return draw_grid(images, captions, colors, title, COLUMNS)
 
 
-def draw_grid(images: np.ndarray, captions: list[str], colors: list[str], title: str, columns: int) -> Figure:
+def draw_label_errors(images: np.ndarray, errors: pd.DataFrame, title: str) -> Figure:
+    """Images under the label that they have, and what they were taken for, how surely.
+
+    Args:
+        errors: columns label, predicted (names of classes), confidence; a row an image.
+    """
+    rows = errors.itertuples(index=False)
+    captions = [f"labelled {row.label}\n{row.predicted} {row.confidence:.1%}" for row in rows]
+    return draw_grid(images, captions, ["black"] * len(captions), title, COLUMNS)
+
+
+def draw_copies(pairs: Sequence[np.ndarray], copies: pd.DataFrame, title: str) -> Figure:
+    """Two images side by side, with their labels where these differ.
+
+    Args:
+        pairs: both images, the copy first, each pair uint8 (height, 2 * width, channels).
+        copies: columns split, index, training_index, label, training_label, same_label, similarity; a row a pair.
+    """
+    captions, colors = [], []
+    for row in copies.itertuples(index=False):
+        labels = row.label if row.same_label else f"{row.label} / {row.training_label}"
+        captions.append(f"{row.split} {row.index}, train {row.training_index}\n{labels!s} {row.similarity:.4f}")
+        colors.append("black" if row.same_label else "#b02020")
+    return draw_grid(pairs, captions, colors, title, COLUMNS // 2)
+
+
+def draw_grid(
+    images: Sequence[np.ndarray] | np.ndarray, captions: list[str], colors: list[str], title: str, columns: int
+) -> Figure:
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(1.55 * columns, 1.95 * rows + 0.6), layout="constrained")
+    wide = images[0].shape[1] / images[0].shape[0] if len(images) else 1
+    width = 1.55 * max(1, wide)
+    figure = Figure(figsize=(width * columns, 1.95 * rows + 0.6), layout="constrained")
     figure.suptitle(title, parse_math=False)
     for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")

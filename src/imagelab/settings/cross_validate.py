@@ -19,9 +19,13 @@ class CrossValidateSettings(ExperimentSettings):
         5, ge=2, le=50, description="parts of the training images, each left out of one training and scored by it"
     )
 
+    audit: Annotated[bool, Kind.OPERATIONAL] = Field(
+        False, description="look for wrong labels, copies and odd images in the data set; goes on with a finished one"
+    )
+
     def of_training(self) -> TrainSettings:
         """What each fold is trained with."""
-        return TrainSettings.model_validate(self.model_dump(exclude_unset=True, exclude={"folds"}))
+        return TrainSettings.model_validate(self.model_dump(exclude_unset=True, exclude={"folds", "audit"}))
 
     def record(self) -> dict[str, Any]:
         """What the parent run records, as plain values."""

@@ -9,7 +9,7 @@ from imagelab.settings.kinds import Kind, names_of_kind
 
 LONGEST = 120  # characters
 SHORT = {"learning_rate": "lr", "learning_rate_schedule": "schedule", "fine_tune_learning_rate": "fine tune lr"}
-UNNAMED = {"dataset", "model", "seeds", "folds", *names_of_kind(ExperimentSettings, Kind.OPERATIONAL)}
+UNNAMED = {"dataset", "model", "seeds", "folds", "audit", *names_of_kind(ExperimentSettings, Kind.OPERATIONAL)}
 
 
 def name_of(settings: ExperimentSettings) -> str:

@@ -51,16 +51,17 @@ def is_invented(name: str) -> bool:
     return predicate in _GENERATOR_PREDICATES and noun in _GENERATOR_NOUNS and number.isdecimal()
 
 
-def log_description(run: Run, text: str, note: str | None = None) -> None:
+def log_description(run: Run, text: str, note: str | None = None, addition: str = "") -> None:
     """What stands above the run (Markdown): the user's note, if there is one, and this text below it.
 
     Args:
+        addition: text below that, which may be missing so far.
         note: None: what stands there now, which may have been written in MLflow's page, or the setting `note`.
     """
     if note is None:
         note = run.tags.get(NOTE) or str(run.settings.get("note") or "")
-    note = note.removesuffix(text).rstrip()  # of an earlier process that was killed right after this
-    run.log_tags(**{NOTE: "\n\n".join(filter(None, (note, text)))})
+    note = note.removesuffix(addition).rstrip().removesuffix(text).rstrip()  # an earlier process has written these
+    run.log_tags(**{NOTE: "\n\n".join(filter(None, (note, text, addition)))})
 
 
 def show_side_by_side(run: Run, name: str, timestamp: int) -> None:

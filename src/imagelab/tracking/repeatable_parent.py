@@ -26,7 +26,7 @@ GO_ON = "the same command goes on with it"
 
 @contextmanager
 def repeatable_parent(
-    client: "MlflowClient", name: str, identity: Mapping[str, str], settings: Mapping[str, Any]
+    client: "MlflowClient", name: str, identity: Mapping[str, str], settings: Mapping[str, Any], lacking: str = ""
 ) -> Iterator[Run]:
     """Open a parent run, or go on with the newest unfinished one of this identity, and end it as what is inside ends.
 
@@ -37,12 +37,13 @@ def repeatable_parent(
         name: of a new one, unless the user has named it.
         identity: tags, `phase` among them, that are equal in a parent to go on with.
         settings: what is recorded as its parameters; with `upload_patience`.
+        lacking: a tag; a finished parent without it is gone on with, too.
 
     Raises:
         SettingsError: another process on this machine works on it.
         TrackingError: the store does not answer.
     """
-    run = open_parent(client, name, identity, settings)
+    run = open_parent(client, name, identity, settings, lacking)
     try:
         begin(run)
         request(end_dead_parents, client, run.run_id, phase=identity["phase"])
@@ -58,8 +59,10 @@ def repeatable_parent(
         end_other_finished(run, GO_ON)
 
 
-def open_parent(client: "MlflowClient", name: str, identity: Mapping[str, str], settings: Mapping[str, Any]) -> Run:
-    found = find_unfinished(client, identity)
+def open_parent(
+    client: "MlflowClient", name: str, identity: Mapping[str, str], settings: Mapping[str, Any], lacking: str
+) -> Run:
+    found = find_unfinished(client, identity, lacking)
     run_id, owned_by_mlflow_run = (found, False) if found else request(create_parent, client, name, identity)
     run: Run | None = request(try_take_parent, client, run_id, settings)
     if run is None:
@@ -71,13 +74,16 @@ def open_parent(client: "MlflowClient", name: str, identity: Mapping[str, str], 
     return run
 
 
-def find_unfinished(client: "MlflowClient", identity: Mapping[str, str]) -> str | None:
-    """The newest parent of this identity, in the experiment for new runs, that is not FINISHED."""
-    query = f"tags.role = 'parent' and tags.phase = '{identity['phase']}' and attributes.status != 'FINISHED'"
+def find_unfinished(client: "MlflowClient", identity: Mapping[str, str], lacking: str) -> str | None:
+    """The newest parent of this identity, in the experiment for new runs, that is not FINISHED or lacks the tag."""
+    query = f"tags.role = 'parent' and tags.phase = '{identity['phase']}'"
+    if not lacking:
+        query += " and attributes.status != 'FINISHED'"
     options = {"filter_string": query, "order_by": ["attributes.start_time DESC"]}
     for run in pages(client.search_runs, experiment_ids=[experiment_id(client)], **options):
         tags, run_id = run.data.tags, str(run.info.run_id)
-        if any(tags.get(key) != value for key, value in identity.items()):
+        is_done = run.info.status == "FINISHED" and lacking in tags
+        if is_done or any(tags.get(key) != value for key, value in identity.items()):
             continue
         is_here = (runs_folder() / run_id).exists() or was_here_and_died(tags)
         if run.info.status != "RUNNING" or is_here:
