@@ -43,7 +43,7 @@ def report_audit(run: Run, dataset: Dataset, evaluation: Evaluation, indices: np
 def draw_audit(run: Run, dataset: Dataset, errors: pd.DataFrame, copies: pd.DataFrame) -> None:
     """Pictures of the first rows of both tables."""
     shown = errors.head(GALLERY)
-    title = f"{dataset.name}: the labels that are most probably wrong"
+    title = f"{dataset.name}: the labels that are doubted most"
     figure = draw_label_errors(dataset.train.images[shown["index"]], shown, title)
     run.log_figure("figures/label_errors.png", figure)
     shown = copies.head(GALLERY)
@@ -65,7 +65,7 @@ def counts_of(errors: pd.DataFrame, copies: pd.DataFrame) -> dict[str, int]:
 
 def audit_words(counts: Mapping[str, int], audited: int) -> str:
     return (
-        f"label audit: {counts['label_errors']:,} of {audited:,} labels are probably wrong, "
+        f"label audit: {counts['label_errors']:,} of {audited:,} labels are suspected to be wrong, "
         f"{counts['duplicates_train_test']:,} test images are copies of training images, "
         f"{counts['duplicates_train']:,} pairs of training images are copies of each other, "
         f"{counts['duplicates_with_other_label']:,} of all these have another label than their copy"
