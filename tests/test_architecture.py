@@ -39,7 +39,7 @@ UPPER = {
         "comparison",
     ),
     *("evaluate_model", "explain_model", "ensemble", "ensemble_members", "ensemble_report", "learning_rate_finder"),
-    "commands",
+    *("distillation", "commands"),
 }
 MUST_NOT = {
     "settings": {*UPPER, "training", "tracking", "evaluation", "figures", "doctor"},
@@ -89,6 +89,7 @@ MUST_NOT = {
     "ensemble_members": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
     "ensemble_report": {"training", "tuning", "experiment", "evaluate_model", "serving", "reporting", "commands"},
     "label_audit": {"training", *UPPER},
+    "distillation": {"training", *UPPER} - {"distillation", "registry"},
     "tuning": {"reproduction", "evaluate_model", "registry", "serving", "comparison", "commands"},
     "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "comparison", "commands"},
     "serving": {

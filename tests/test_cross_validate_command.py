@@ -190,6 +190,13 @@ def check_that_folds_are_no_candidates(project: Project, runs: list[Any]) -> Non
     run_id = runs[0].info.run_id
     with pytest.raises(SettingsError, match=f"run_id={run_id}: is a fold of a cross-validation, .* train its settings"):
         named_run(project.client, run_id, "digits", "basic_ann")
+    tags = {"role": "evaluation", "evaluated_run": run_id, "dataset": "digits", "model": "basic_ann"}
+    calibrated = project.client.create_run("0", tags=tags).info.run_id
+    project.client.log_metric(calibrated, "temperature", 1.2)
+    project.client.set_terminated(calibrated)
+    with pytest.raises(SettingsError, match=f"run_id={calibrated}: is a fold of a cross-validation"):
+        named_run(project.client, calibrated, "digits", "basic_ann")
+    project.client.delete_run(calibrated)
     with pytest.raises(SettingsError, match="no finished training that the filters find"):
         select(project.client, CompareSettings())
     with pytest.raises(SettingsError, match="has the role fold"):

@@ -36,6 +36,7 @@ from imagelab.settings import (
     TuneSettings,
     parse,
 )
+from imagelab.tracking.resume import refuse_early
 from tests.conftest import Project, finish, make_project, wait_until
 from tests.prediction.prepared_models import digits
 
@@ -187,6 +188,8 @@ def test_it_is_promoted_asked_evaluated_explained_and_compared_as_any_other(
     trained: Project, ids: dict[str, str], made: tuple[str, Any], tmp_path: Path
 ) -> None:
     run_id = made[1].info.run_id
+    with pytest.raises(SettingsError, match="that run is an ensemble, which begins anew"):
+        refuse_early(TrainSettings(resume=run_id))
     assert ("digits", "ensemble") in [(row.dataset, row.model) for row in trained_models(trained.client)]
     said = promote(parse(PromoteSettings, "promote", ["--dataset=digits", "--model=ensemble", f"--run_id={run_id}"]))
     assert said.startswith("digits-ensemble version 1 is champion")

@@ -82,7 +82,7 @@ def load(name: str) -> Callable[[Any], Any]:
 
 COMMANDS = {
     "train": Command(
-        TrainSettings, "imagelab.replication:train", "imagelab.tracking.resume:refuse_early", needs_keras=True
+        TrainSettings, "imagelab.replication:train", "imagelab.distillation:refuse_early", needs_keras=True
     ),
     "cross_validate": Command(
         CrossValidateSettings,

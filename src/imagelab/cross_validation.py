@@ -79,7 +79,7 @@ def planned(settings: CrossValidateSettings, parent: Run) -> list[PlannedTrainin
 
 
 def train_command(settings: CrossValidateSettings) -> str:
-    """The command that trains on all images with the same settings."""
+    """The command that trains without folds, with the same settings."""
     given = {name: value for name, value in settings.given().items() if name not in ("folds", "audit", "note")}
     return command_line("train", **{"dataset": settings.dataset, "model": settings.model, **given})
 
@@ -100,11 +100,11 @@ def report(parent: Run, whole: Fitter, folds: list[FinishedTraining], settings: 
     log_description(
         parent,
         f"{said[0].upper()}{said[1:]}.\n\nMean and standard deviation over folds; `{OUT_OF_FOLD}` has what each "
-        f"image was taken for by the network that has not seen it.\n\nTrain on all images: `{next_command}`",
+        f"image was taken for by the network that has not seen it.\n\nTrain without folds: `{next_command}`",
         addition=found and f"{found[0].upper()}{found[1:]}; see `audit/`.",
     )
     return (
-        f"run {parent.run_id}: {len(folds)} folds: {said}; {found and f'{found}; '}train on all images: "
+        f"run {parent.run_id}: {len(folds)} folds: {said}; {found and f'{found}; '}train without folds: "
         f"{next_command}; look at it: {parent.address}"
     )
 

@@ -10,7 +10,7 @@ from imagelab.console import say
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
 from imagelab.models import ENSEMBLE
-from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of
+from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of, state_of
 from imagelab.registry.named_model import NamedModel
 from imagelab.registry.overview import model_of
 from imagelab.settings import EnsembleSettings, SelectionSettings, configuration_of
@@ -95,7 +95,11 @@ def best_ids(client: "Client", settings: EnsembleSettings) -> list[str]:
     assert settings.best is not None
     where = f"experiment={settings.experiment}"
     wanted = SelectionSettings(experiment=settings.experiment, dataset=settings.dataset, all=True)
-    selected = [each for configuration in select(client, wanted).configurations for each in configuration.trainings]
+    try:
+        configurations = select(client, wanted).configurations
+    except SettingsError as error:
+        raise SettingsError(f"best={settings.best}: {where} has no finished training that can be taken") from error
+    selected = [each for configuration in configurations for each in configuration.trainings]
     found = [each for each in selected if each.settings["model"] != ENSEMBLE]
     names = sorted({str(each.settings["dataset"]) for each in found})
     if len(names) > 1:
@@ -142,10 +146,6 @@ def member_of(client: "Client", run_id: str, setting: str) -> Member:
     return Member(NamedModel(model_id, run), split_of(client, run))
 
 
-def state_of(run: Any) -> str:
-    return str(run.info.status) if run.info.lifecycle_stage == "active" else "deleted"
-
-
 def refuse_other_images(setting: str, first: Member, other: Member) -> None:
     """Two members must be of one data set, and must have kept out the same validation images."""
     digests = [str(each.named.run.data.tags.get("dataset_digest")) for each in (first, other)]
@@ -157,10 +157,5 @@ def refuse_other_images(setting: str, first: Member, other: Member) -> None:
     if first.kept_out != other.kept_out:
         raise SettingsError(
             f"{setting}: runs {first.run_id} and {other.run_id} have kept out other validation images "
-            f"({words_of(first.kept_out)}; {words_of(other.kept_out)}); train one with the other's settings"
+            f"({first.kept_out.in_words()}; {other.kept_out.in_words()}); train one with the other's settings"
         )
-
-
-def words_of(split: SplitSpec) -> str:
-    limit = "" if split.limit is None else f", limit {split.limit}"
-    return f"split_seed {split.split_seed}, validation_fraction {split.validation_fraction:g}{limit}"

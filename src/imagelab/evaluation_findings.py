@@ -103,8 +103,10 @@ def report_effects(run: Run, outcome: Outcome) -> list[str]:
         gains = [gain_words(outcome.tta, WORDS[part], effect) for part, effect in outcome.effects.items()]
         return [*gains, advice(outcome.tta, outcome.effects[VALIDATION])]
     words = [calibration_words(outcome.temperature, WORDS[TEST], outcome.effects[TEST])]
-    promote = command_line("promote", outcome.trained.data.tags["dataset"], outcome.trained.data.tags["model"])
-    return [*words, f"the calibrated network is models:/{outcome.model_id}: {promote} -P run_id={run.run_id}"]
+    tags, network = outcome.trained.data.tags, f"the calibrated network is models:/{outcome.model_id}"
+    if tags.get("role") == "fold":  # which is not promoted
+        return [*words, network]
+    return [*words, f"{network}: {command_line('promote', tags['dataset'], tags['model'], run_id=run.run_id)}"]
 
 
 def report_given(run: Run, given: LabelledImages, dataset: Dataset, path: str) -> list[str]:

@@ -60,8 +60,9 @@ def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None, wi
     """
     dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
     address = settings.teacher if isinstance(settings, TrainSettings) else None
-    teacher = load_teacher(address, dataset) if address else None
-    return Fitter(dataset, split or split_spec(settings), settings.feature_cache_limit, with_test, teacher)
+    split = split or split_spec(settings)
+    teacher = load_teacher(address, dataset, split) if address else None
+    return Fitter(dataset, split, settings.feature_cache_limit, with_test, teacher)
 
 
 def role_on(split: SplitSpec) -> str:
@@ -72,6 +73,8 @@ def role_on(split: SplitSpec) -> str:
 def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:
     """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
     split = SplitSpec.from_json(run.recall("split", (fitter.split if fitter else split_spec(settings)).to_json))
+    if run.tags.get("role") == "fold" and split.fold is None:
+        raise SettingsError(f"resume={run.run_id}: its fold is not known any more; type its cross_validate again")
     run.log_tags(role=role_on(split), settings=settings.as_tag())
     fitter = fitter or load_fitter(settings, split)
     dataset = fitter.dataset

@@ -1,7 +1,9 @@
 """Several trainings below one parent run: finished ones are taken over, begun ones gone on with, the others done."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +114,8 @@ class TrainingSeries:
         try:
             fitter = self.fitter_of(planned)
             tags = {PARENT: self.parent.run_id, RUN_NAME: planned.name, "role": role_on(fitter.split), **planned.tags}
-            result = run_experiment(planned.settings.resuming(resume), tags, fitter)
+            with without_retracing_warnings():
+                result = run_experiment(planned.settings.resuming(resume), tags, fitter)
         except ImagelabError as error:
             raise type(error)(f"{planned.label}: {error}") from error
         taken = time.monotonic() - started
@@ -139,6 +142,18 @@ class TrainingSeries:
 
     def scores_of(self, metrics: Any) -> str:
         return ", ".join(f"{text} {metrics[key]:.2%}" for key, text in self.shown.items())
+
+
+@contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """TensorFlow takes the next network for the last one, traced again: it warns after a few."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def log_spread(

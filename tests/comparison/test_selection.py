@@ -2,12 +2,13 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from imagelab.comparison.selection import Selection, select
-from imagelab.comparison.table import frame_of, labelled
+from imagelab.comparison.table import differing_settings, frame_of, labelled
 from imagelab.errors import SettingsError
 from imagelab.settings import CompareSettings, configuration_key, parse, validate
 from tests.comparison.made_runs import make_run
@@ -99,6 +100,14 @@ def test_only_settings_that_differ_are_shown(client: Any, make: Any) -> None:
     assert list(table["learning_rate"]) == [0.001, 0.01]
 
 
+def test_what_an_ensemble_does_not_have_is_no_difference() -> None:
+    one, other = {"model": "basic_ann", "epochs": 3, "seed": 0}, {"model": "basic_cnn", "epochs": 3, "seed": 0}
+    every: list[Any] = [SimpleNamespace(settings=each) for each in (one, other, {"model": "ensemble", "runs": "a,b"})]
+    assert differing_settings(every) == []
+    every[1].settings["epochs"] = 4
+    assert differing_settings(every) == ["epochs"]
+
+
 def test_settings_that_differ_late_have_different_labels(client: Any, make: Any) -> None:
     rates = (0.0012345678, 0.0012345679)
     for rate in rates:
@@ -123,6 +132,8 @@ def test_a_configuration_is_everything_but_the_seed() -> None:
     assert configuration_key(one) != configuration_key({**one, "split_seed": 1})
     assert configuration_key(one) == configuration_key({**one, "limit": None})  # a setting that is younger than the run
     assert configuration_key(one) == configuration_key({**one, "optimizer": "adam", "mixup": 0.0})
+    assert configuration_key(one) == configuration_key({**one, "teacher": None, "distillation_weight": None})
+    assert configuration_key(one) != configuration_key({**one, "teacher": "models:/m-1"})
     assert configuration_key(one) != configuration_key({**one, "optimizer": "sgd"})
     shifted = {**one, "augmentation": "flip_shift"}  # as it was called before
     assert configuration_key(shifted) == configuration_key({**one, "augmentation": "flip+shift"})

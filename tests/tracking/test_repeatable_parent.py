@@ -50,6 +50,12 @@ def test_the_newest_unfinished_parent_is_gone_on_with_and_no_other_is_left_open(
     assert not list(runs_folder().iterdir())
 
 
+def test_a_parent_of_before_a_setting_existed_is_gone_on_with(client: Any) -> None:
+    before = left_running(client, settings='{"model": "basic_ann"}')
+    assert open_parent(client, settings='{"model": "basic_ann", "teacher": "models:/m-1"}') != before
+    assert open_parent(client, settings='{"teacher": null, "model": "basic_ann"}') == before
+
+
 def test_it_ends_as_what_is_done_inside_and_is_gone_on_with(client: Any) -> None:
     ends = [(Interrupted("SIGINT"), "KILLED", "interrupted_by"), (ValueError("odd"), "FAILED", "failure")]
     for error, status, tag in ends:

@@ -56,11 +56,11 @@ def told_apart(configurations: Sequence[Configuration]) -> list[Configuration]:
 
 
 def differing_settings(configurations: Iterable[Configuration]) -> list[str]:
-    """Settings, but for data set and model, in which not all are equal."""
+    """Settings, but for data set and model, in which not all that have them are equal: an ensemble has few."""
     values: dict[str, set[str]] = {}
     every = [configuration.settings for configuration in configurations]
     for name in dict.fromkeys(name for settings in every for name in settings):
-        values[name] = {repr(settings.get(name)) for settings in every}
+        values[name] = {repr(settings[name]) for settings in every if name in settings}
     return [name for name, found in values.items() if len(found) > 1 and name not in NAMED]
 
 
@@ -83,6 +83,8 @@ def plain(name: str, value: Any, number: Callable[[float], str]) -> str:
     """A setting's value as one reads it; of a file of weights its name, wherever it lies."""
     if isinstance(value, float):
         return number(value)
+    if name == "teacher":
+        return str(value).removeprefix("models:/")[:10]
     if name == "runs":  # of an ensemble
         return " ".join(run_id[:8] for run_id in value.split(","))
     return Path(value).name if name == "weights" else str(value)

@@ -82,6 +82,12 @@ class SplitSpec:
         train, val = self.indices(images.labels)
         return images.take(train), images.take(val)
 
+    def in_words(self) -> str:
+        words = [f"split_seed {self.split_seed}", f"validation_fraction {self.validation_fraction:g}"]
+        words += [] if self.limit is None else [f"limit {self.limit}"]
+        words += [] if self.fold is None else [f"fold {self.fold} of {self.folds}"]
+        return ", ".join(words)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 

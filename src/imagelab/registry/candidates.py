@@ -99,19 +99,31 @@ def candidate_of(run: Any, model_id: str) -> Candidate:
 
 def named_run(client: "Client", run_id: str, dataset: str, model: str) -> Candidate:
     run = existing_run(client, run_id)
-    if (role := role_of(run)) != "final" and "temperature" not in run.data.metrics:  # that of a calibrated network
+    if (role := role_of(trained_by(client, run))) != "final":
         raise SettingsError(f"run_id={run_id}: is {OTHER_ROLES.get(role, f'a run of another kind ({role})')}")
     found = {name: run.data.tags.get(name) for name in ("dataset", "model")}
     if found != {"dataset": dataset, "model": model}:
         add = " ".join(f"-P {name}={value}" for name, value in found.items())
         raise SettingsError(f"run_id={run_id}: is no run of {model} on {dataset}, but one with {add}")
-    if run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
-        state = run.info.status if run.info.lifecycle_stage == "active" else "deleted"
+    if (state := state_of(run)) != "FINISHED":
         raise SettingsError(f"run_id={run_id}: is {state}; only a finished run can be promoted")
     model_id = model_of(client, run)
     if model_id is None or "best_val_accuracy" not in run.data.metrics:
         raise SettingsError(f"run_id={run_id}: has no model")
     return candidate_of(run, model_id)
+
+
+def trained_by(client: "Client", run: Any) -> Any:
+    """The run that has trained a network: of an evaluation that has calibrated one, the run that this was about."""
+    if "temperature" not in run.data.metrics:
+        return run
+    evaluated = request_or_none(client.get_run, run.data.tags.get("evaluated_run", ""))
+    return trained_by(client, evaluated) if evaluated else run
+
+
+def state_of(run: Any) -> str:
+    """FINISHED, FAILED, KILLED, RUNNING or deleted."""
+    return str(run.info.status) if run.info.lifecycle_stage == "active" else "deleted"
 
 
 def existing_run(client: "Client", run_id: str, setting: str = "run_id") -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities.model_registry import ModelVersion
 
 from imagelab.errors import SettingsError, TrackingError
-from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of
+from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of, state_of
 from imagelab.registry.loaded_model import LoadedModel, load_model, load_version
 from imagelab.registry.lookup import Lookup
 from imagelab.registry.model_files import fetched
@@ -103,6 +103,8 @@ def of_run(client: "Client", run_id: str) -> NamedModel:
         role = role_of(run)
         other = OTHER_ROLES.get(role, f"of the role {role} and has no model; name the run of a training")
         raise SettingsError(f"run_id={run_id}: {'has no model' if role == 'final' else f'is {other}'}")
+    if (state := state_of(run)) == "deleted":
+        raise SettingsError(f"run_id={run_id}: is {state}; restore it: mlflow runs restore --run-id {run_id}")
     return NamedModel(model_id, run)
 
 

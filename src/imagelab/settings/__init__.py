@@ -2,7 +2,7 @@
 
 from imagelab.settings.command_line import parse, validate
 from imagelab.settings.compare import CompareSettings, SelectionSettings
-from imagelab.settings.configuration import configuration_key, configuration_of
+from imagelab.settings.configuration import configuration_key, configuration_of, with_younger
 from imagelab.settings.cross_validate import CrossValidateSettings
 from imagelab.settings.ensemble import EnsembleSettings
 from imagelab.settings.evaluate import EvaluateSettings
@@ -48,4 +48,5 @@ __all__ = [
     "parse",
     "shortest",
     "validate",
+    "with_younger",
 ]

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagelab.models import ENSEMBLE
-from imagelab.settings.experiment import ExperimentSettings, of_record
+from imagelab.settings.experiment import of_record
 from imagelab.settings.kinds import Kind, names_of_kind
+from imagelab.settings.train import TrainSettings
 
-CHANCE = names_of_kind(ExperimentSettings, Kind.CHANCE)
-UNRECORDED = {*CHANCE, *names_of_kind(ExperimentSettings, Kind.OPERATIONAL)}
-DEFAULTS = {name: field.default for name, field in ExperimentSettings.model_fields.items() if name not in UNRECORDED}
+CHANCE = names_of_kind(TrainSettings, Kind.CHANCE)
+UNRECORDED = {"resume", "seeds", *CHANCE, *names_of_kind(TrainSettings, Kind.OPERATIONAL)}
+DEFAULTS = {name: field.default for name, field in TrainSettings.model_fields.items() if name not in UNRECORDED}
 
 
 def configuration_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +22,12 @@ def configuration_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if settings.get("model") == ENSEMBLE:  # which has none of a training's settings
         return dict(settings)
-    return DEFAULTS | {name: value for name, value in of_record(settings).items() if name not in CHANCE}
+    return {name: value for name, value in with_younger(settings).items() if name not in CHANCE}
+
+
+def with_younger(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's typed settings, and the defaults of those that are younger than the run."""
+    return DEFAULTS | of_record(settings)
 
 
 def configuration_key(settings: Mapping[str, Any]) -> str:

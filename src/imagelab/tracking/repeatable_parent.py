@@ -3,12 +3,14 @@
 What tells such a parent from others is its tags: the kind of command (`phase`), the settings, the data's digest.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
 from imagelab.errors import Interrupted, SettingsError, unswallowed
+from imagelab.settings import with_younger
 from imagelab.tracking.end import end_dead_run, end_other_failed, end_other_finished, end_other_interrupted
 from imagelab.tracking.parent_run import create_parent, end_dead_parents, is_free, try_take_parent
 from imagelab.tracking.project_run import keep_project_run
@@ -83,13 +85,27 @@ def find_unfinished(client: "MlflowClient", identity: Mapping[str, str], lacking
     for run in pages(client.search_runs, experiment_ids=[experiment_id(client)], **options):
         tags, run_id = run.data.tags, str(run.info.run_id)
         is_done = run.info.status == "FINISHED" and lacking in tags
-        if is_done or any(tags.get(key) != value for key, value in identity.items()):
+        if is_done or not is_the_same(tags, identity):
             continue
         is_here = (runs_folder() / run_id).exists() or was_here_and_died(tags)
         if run.info.status != "RUNNING" or is_here:
             return run_id
         say(f"run {run_id} has the same settings and is under way on {tags.get('host', 'another machine')}")
     return None
+
+
+def is_the_same(tags: Mapping[str, str], identity: Mapping[str, str]) -> bool:
+    """Whether a run has this identity; a setting that is younger than the run counts with its default."""
+    known, wanted = ({**each, "settings": younger(each.get("settings", ""))} for each in (tags, identity))
+    return all(known.get(key) == value for key, value in wanted.items())
+
+
+def younger(settings: str) -> dict[str, Any] | None:
+    """Settings from a tag, with those that it does not have yet; None where it says nothing that can be read."""
+    try:
+        return with_younger(json.loads(settings))
+    except (TypeError, ValueError):
+        return None
 
 
 def begin(run: Run) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from imagelab.atomic_files import write_durably
 from imagelab.console import command_line, say
 from imagelab.errors import SettingsError
+from imagelab.models import ENSEMBLE
 from imagelab.settings import ExperimentSettings, Kind, TrainSettings, names_of_kind, of_record
 from imagelab.tracking.outbox import Outbox
 from imagelab.tracking.presentation import PARENT
@@ -93,6 +94,8 @@ def training_named(client: "MlflowClient", setting: str, run_id: str) -> Any:
         raise SettingsError(f"{setting}: the tracking store has no such run ({reason_of(error)})") from error
     if (role := run.data.tags.get("role", TRAININGS[0])) not in TRAININGS:
         raise SettingsError(f"{setting}: that run is no training, but of the kind {role}")
+    if run.data.tags.get("model") == ENSEMBLE:
+        raise SettingsError(f"{setting}: that run is an ensemble, which begins anew; type its command again")
     return run
 
 

@@ -22,7 +22,7 @@ from imagelab.training.callbacks import (
     StopInTime,
 )
 from imagelab.training.checkpoints import Checkpoints, Row, cost
-from imagelab.training.distillation import AccuracyOfLabels, DistillationLoss, TopKAccuracyOfLabels
+from imagelab.training.distillation_loss import AccuracyOfLabels, DistillationLoss, TopKAccuracyOfLabels
 from imagelab.training.fused_kernels import fuse_batch_normalization
 from imagelab.training.optimizers import fuse, make_optimizer
 from imagelab.training.plan import FitPlan

@@ -13,15 +13,16 @@ from imagelab.data.batches import make_training_batches
 from imagelab.data.mixing import Mixing
 from imagelab.data.split import SplitSpec
 from imagelab.data.taught_images import TaughtImages
-from imagelab.errors import Interrupted, SettingsError
-from imagelab.experiment import run_experiment
+from imagelab.distillation import refuse_early
+from imagelab.errors import DataError, Interrupted, SettingsError
+from imagelab.experiment import load_fitter, run_experiment
 from imagelab.features import Teacher
 from imagelab.replication import train
 from imagelab.settings import TrainSettings
 from imagelab.tracking import use_tracking_store
 from imagelab.training import Checkpoints, FitEvents, Fitter
 from imagelab.training.checkpoints import Row
-from imagelab.training.distillation import DistillationLoss
+from imagelab.training.distillation_loss import DistillationLoss
 from tests.conftest import Project
 from tests.training.plans import DIGITS, make_plan
 
@@ -126,6 +127,14 @@ def test_the_teacher_is_asked_once_and_another_one_anew(fitter: Fitter, teacher:
     assert teacher.asked == 2800
 
 
+def test_answers_that_are_no_numbers_are_not_kept(fitter: Fitter, teacher: Projection) -> None:
+    fitter.teacher = Teacher("m-3", lambda images: np.full((len(images), 10), np.nan, np.float32))
+    with pytest.raises(DataError, match="the teacher returned NaN"):
+        fitter.learned_from(make_plan(**TAUGHT))
+    assert make_fitter(teacher, "m-3").learned_from(make_plan(**TAUGHT))
+    assert teacher.asked == 700
+
+
 def test_the_student_learns_what_the_teacher_says_and_is_scored_by_labels(
     fitter: Fitter, teacher: Projection, tmp_path: Path
 ) -> None:
@@ -176,5 +185,11 @@ def test_a_student_of_a_run_records_the_model_that_has_taught_it(
     for other, why in (({"split_seed": 1}, "has learned from other images"), ({"dataset": "cifar100"}, "not cifar100")):
         with pytest.raises(SettingsError, match=why):
             train(TrainSettings.model_validate({**usual, **other, "teacher": teacher.run_id}))
+    other_split = TrainSettings.model_validate({**usual, "split_seed": 1, "teacher": teacher.run_id}).with_recipe()
+    with pytest.raises(SettingsError, match="split_seed 0, validation_fraction 0.1, limit 300; this training: split_s"):
+        load_fitter(other_split)  # as a notebook may call it
     assert len(project.runs()) == 2
+    store.delete_run(teacher.run_id)
+    with pytest.raises(SettingsError, match=f"teacher={teacher.run_id}: is deleted; restore it"):
+        refuse_early(TrainSettings.model_validate({**usual, "teacher": teacher.run_id}))
     assert "figures/training_batch.png" in project.artifacts(student.info.run_id, "figures")
