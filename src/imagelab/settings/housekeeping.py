@@ -10,6 +10,6 @@ class DoctorSettings(BaseModel):
 
 
 class EmptyFeatureCacheSettings(BaseModel):
-    """Delete the features of frozen backbones on disk; a run that wants them computes them again."""
+    """Delete the features of frozen backbones, and the answers of teachers, on disk; who wants them computes them again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
