@@ -10,6 +10,6 @@ class DoctorSettings(BaseModel):
 
 
 class EmptyFeatureCacheSettings(BaseModel):
-    """Delete the features of frozen backbones, and the answers of teachers, on disk; who wants them computes them again."""
+    """Delete what is kept of frozen backbones and of teachers on disk: a run that wants it computes it again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
