@@ -70,10 +70,7 @@ def test_blocks_are_skipped_for_single_images_and_only_in_training(name: str) ->
     kept = np.asarray(skips[-1](maps, training=True)).reshape(200, -1)
     assert set(np.unique(kept).round(4)) == {0.0, 2.5} and (kept == kept[:, :1]).all()
     assert 0.25 < (kept[:, 0] > 0).mean() < 0.55
-    plain = build_model(name, (8, 8, 1), 10)
-    plain.set_weights([weight for weight in model.get_weights() if weight.dtype == np.float32])
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
-    np.testing.assert_allclose(model.predict(pixels, verbose=0), plain.predict(pixels, verbose=0), rtol=1e-5)
+    np.testing.assert_array_equal(skips[-1](maps, training=False), maps)
 
 
 @pytest.mark.parametrize("name", PLAIN)
