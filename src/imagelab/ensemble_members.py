@@ -98,7 +98,9 @@ def best_ids(client: "Client", settings: EnsembleSettings) -> list[str]:
     try:
         configurations = select(client, wanted).configurations
     except SettingsError as error:
-        raise SettingsError(f"best={settings.best}: {where} has no finished training that can be taken") from error
+        raise SettingsError(
+            f"best={settings.best}: {str(error).removeprefix('there is nothing to compare: ')}"
+        ) from error
     selected = [each for configuration in configurations for each in configuration.trainings]
     found = [each for each in selected if each.settings["model"] != ENSEMBLE]
     names = sorted({str(each.settings["dataset"]) for each in found})

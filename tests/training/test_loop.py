@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path, model: str, policy: s
     [
         ("basic_ann", "mixed_float16", "cosine"),
         ("deeper_cnn", "float32", "constant"),
-        ("small_resnet", "float32", "one_cycle"),
+        pytest.param("small_resnet", "float32", "one_cycle", marks=thorough),
         pytest.param("basic_ann", "float32", "constant", marks=thorough),
         pytest.param("basic_cnn", "mixed_bfloat16", "constant", marks=thorough),
         pytest.param("deeper_cnn", "float32", "cosine", marks=thorough),
