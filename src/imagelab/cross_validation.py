@@ -14,7 +14,7 @@ import pandas as pd
 from imagelab.console import command_line, say
 from imagelab.data.dataset import Dataset
 from imagelab.evaluation.scores import Evaluation
-from imagelab.evaluation_report import evaluation_of, report_answers
+from imagelab.evaluation_report import evaluation_of, report_summary
 from imagelab.experiment import load_fitter
 from imagelab.label_audit import AUDITED, report_audit
 from imagelab.reporting import OUT_OF_FOLD, title_of
@@ -78,12 +78,6 @@ def planned(settings: CrossValidateSettings, parent: Run) -> list[PlannedTrainin
     ]
 
 
-def train_command(settings: CrossValidateSettings) -> str:
-    """The command that trains without folds, with the same settings."""
-    given = {name: value for name, value in settings.given().items() if name not in ("folds", "audit", "note")}
-    return command_line("train", **{"dataset": settings.dataset, "model": settings.model, **given})
-
-
 def report(parent: Run, whole: Fitter, folds: list[FinishedTraining], settings: CrossValidateSettings) -> str:
     """Log the figures of the folds, and what comes of all their predictions together; return what is said of them."""
     mean, std = log_spread(parent, folds, "fold", "folds.csv")
@@ -96,7 +90,7 @@ def report(parent: Run, whole: Fitter, folds: list[FinishedTraining], settings: 
     if settings.audit:
         used = replace(whole.dataset, train=whole.dataset.train.take(slice(whole.split.limit)))
         found = report_audit(parent, used, evaluation, table["index"].to_numpy(), last_end(folds))
-    next_command = train_command(settings)
+    next_command = command_line("train", **settings.to_type() | {"note": None})
     log_description(
         parent,
         f"{said[0].upper()}{said[1:]}.\n\nMean and standard deviation over folds; `{OUT_OF_FOLD}` has what each "
@@ -115,7 +109,7 @@ def report_out_of_fold(
     """Log the predictions of all folds, with scores, tables and figures; return their accuracy."""
     parent.log_table(OUT_OF_FOLD, table)
     images = dataset.train.images[table["index"]]
-    report_answers(parent, evaluation, images, title_of(parent), "training images, out of fold")
+    report_summary(parent, evaluation, images, title_of(parent), "training images, out of fold")
     scores = evaluation.scores()
     parent.log_metrics({f"out_of_fold_{name}": score for name, score in scores.items()}, timestamp=timestamp)
     return scores["accuracy"]

@@ -158,7 +158,6 @@ def report_ensemble(run: Run, subject: Subject, together: Answers, weights: Sequ
     network = weighted_average([model.network for model in subject.models], weights)
     report_network(run, network)
     report_answers(run, together[TEST], subject.dataset.test.images, f"ensemble of {subject.title}", WORDS[TEST])
-    run.log_table("evaluation/predictions.parquet", together[TEST].predictions())
     now = round(time.time() * 1000)
     for name in SIDE_BY_SIDE[1:]:  # it has no curves
         show_side_by_side(run, name, now)

@@ -141,7 +141,6 @@ def evaluate_in(run: Run, subject: Subject) -> str:
     final = {part: effect.after for part, effect in effects.items()} or before
     target = subject.target
     report_answers(run, final[target], subject.parts[target].images, subject.title, WORDS[target])
-    run.log_table("evaluation/predictions.parquet", final[target].predictions())
     model_id = subject.named.model_id if temperature is None else log_calibrated(run, subject, final, temperature)
     tta = subject.settings.tta
     for part, evaluation in (before if tta != "none" else final).items():

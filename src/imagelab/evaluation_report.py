@@ -47,6 +47,12 @@ def described_input(
 
 
 def report_answers(run: Run, evaluation: Evaluation, images: np.ndarray, network: str, part: str) -> None:
+    """A row an image, tables, figures and galleries of what a network says; arguments as of `report_summary`."""
+    run.log_table("evaluation/predictions.parquet", evaluation.predictions())
+    report_summary(run, evaluation, images, network, part)
+
+
+def report_summary(run: Run, evaluation: Evaluation, images: np.ndarray, network: str, part: str) -> None:
     """Tables, figures and galleries of what a network says of images.
 
     Args:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +73,6 @@ def find_learning_rate(settings: FindLrSettings) -> str:
     params |= settings.model_dump(mode="json", include={"lowest", "highest", "steps"})
     tags = {"dataset": settings.dataset, "model": settings.model, "dataset_digest": fitter.dataset.digest}
     with operation_run(client, ROLE, f"{settings.model} on {settings.dataset}", params, tags) as run:
-        run.settings |= params
         steps = search(run, settings, training, fitter)
         return report(run, settings, steps)
 
@@ -102,7 +100,7 @@ def report(run: Run, settings: FindLrSettings, steps: Sequence[Step]) -> str:
     title = f"{settings.model} on {settings.dataset}: loss while the learning rate rises"
     run.log_figure("figures/learning_rates.png", draw_learning_rates(steps, found.steepest, found.stable, title))
     steepest, lowest, stable = map(in_digits, (found.steepest, found.lowest, found.stable))
-    train = command_line("train", **typed_again(settings), learning_rate=stable)
+    train = command_line("train", **settings.to_type() | {"note": None, "learning_rate": stable})
     lowest += ", where it still fell (give a larger highest)" if steps[-1].learning_rate == found.lowest else ""
     said = f"the loss fell fastest at a learning rate of {steepest}, and was lowest at {lowest}"
     log_description(run, f"{said[0].upper()}{said[1:]}. Train with a tenth of the latter, {stable}:\n\n`{train}`")
@@ -112,10 +110,3 @@ def report(run: Run, settings: FindLrSettings, steps: Sequence[Step]) -> str:
 def in_digits(rate: float) -> str:
     """A rate as one types it: two digits are more than a search can tell."""
     return shortest(float(f"{rate:.1e}"))
-
-
-def typed_again(settings: FindLrSettings) -> dict[str, Any]:
-    """What one types to train with these settings; the recipe has the rest."""
-    given = settings.of_training().given()
-    names = {"dataset": settings.dataset, "model": settings.model}
-    return {**names, **{name: value for name, value in given.items() if name != "note"}}

@@ -163,7 +163,6 @@ def report_evaluation(
 ) -> None:
     """Scores, tables, figures and galleries of the test split, and the network as the run's model."""
     report_answers(run, evaluation, dataset.test.images, title_of(run), "test split")
-    run.log_table("evaluation/predictions.parquet", evaluation.predictions())
     for name in SIDE_BY_SIDE:
         show_side_by_side(run, name, best["timestamp"])
     scores = evaluation.scores()

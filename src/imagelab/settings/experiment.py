@@ -182,6 +182,10 @@ class ExperimentSettings(Techniques):
         values = self.model_dump(mode="json", exclude_unset=True, exclude={"like", "settings"})
         return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
+    def to_type(self) -> dict[str, Any]:
+        """What one types to train with these settings; the recipe has the rest."""
+        return {"dataset": self.dataset, "model": self.model, **self.of_training().given()}
+
     def as_tag(self) -> str:
         """What decides the training, as one line of JSON: runs are compared by it, without downloading anything."""
         hidden = {"resume", "seed" if getattr(self, "seeds", None) else "seeds"}  # those of one training and of several

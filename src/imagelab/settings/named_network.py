@@ -16,14 +16,18 @@ PATTERNS = (
 )
 
 
+def is_address(text: str) -> bool:
+    return any(re.fullmatch(pattern, text) for pattern in PATTERNS)
+
+
 def model_address(text: str) -> str:
-    if not any(re.fullmatch(pattern, text) for pattern in PATTERNS):
+    if not is_address(text):
         raise ValueError(f"must be {', '.join(URIS[:-1])} or {URIS[-1]}")
     return text
 
 
 def run_id_or_address(text: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{32}", text) or any(re.fullmatch(pattern, text) for pattern in PATTERNS):
+    if re.fullmatch(r"[0-9a-f]{32}", text) or is_address(text):
         return text
     raise ValueError(f"must be an MLflow run id (32 hexadecimal digits), {', '.join(URIS[:-1])} or {URIS[-1]}")
 

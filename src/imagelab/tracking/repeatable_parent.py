@@ -96,14 +96,14 @@ def find_unfinished(client: "MlflowClient", identity: Mapping[str, str], lacking
 
 def is_the_same(tags: Mapping[str, str], identity: Mapping[str, str]) -> bool:
     """Whether a run has this identity; a setting that is younger than the run counts with its default."""
-    known, wanted = ({**each, "settings": younger(each.get("settings", ""))} for each in (tags, identity))
+    known, wanted = ({**each, "settings": settings_from(each.get("settings", ""))} for each in (tags, identity))
     return all(known.get(key) == value for key, value in wanted.items())
 
 
-def younger(settings: str) -> dict[str, Any] | None:
+def settings_from(tag: str) -> dict[str, Any] | None:
     """Settings from a tag, with those that it does not have yet; None where it says nothing that can be read."""
     try:
-        return with_younger(json.loads(settings))
+        return with_younger(json.loads(tag))
     except (TypeError, ValueError):
         return None
 

@@ -162,8 +162,7 @@ def gain(study: Study, best: FrozenTrial) -> str:
 
 def settings_to_type(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     """What one types to train with a trial's settings; the recipe has the rest."""
-    named = {"dataset": study.base.dataset, "model": study.base.model}
-    return {**named, **study.settings.of_training().given(), **study.searched(trial)}
+    return {**study.settings.to_type(), **study.searched(trial)}
 
 
 def command_of(study: Study, trial: FrozenTrial) -> str:
