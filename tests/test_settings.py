@@ -53,6 +53,8 @@ def test_text_may_look_like_anything(note: str) -> None:
         (["--mixup", "0.01"], ["mixup=0.01", "must be 0, or at least 0.05"]),
         (["--optimizer", "adam2"], ["optimizer=adam2", "adam, adamw, sgd, lion"]),
         (["--ema", "1"], ["ema=1", "less than 1"]),
+        (["--ema", "0.9", "--average_epochs", "2"], ["average_epochs=2", "ema=0.9 averages the weights, too"]),
+        (["--average_epochs", "1"], ["average_epochs=1", "give at least 2, or 0"]),
         (["--cutmix", "-1"], ["cutmix=-1"]),
         (["--epochs", "0"], ["epochs=0", "greater than or equal to 1", "a whole number >= 1 and <= 10000"]),
         (["--epochs", "many"], ["epochs=many", "a whole number"]),
@@ -154,6 +156,7 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
         ({"model": "vgg16", "augmentation": "flip"}, "augmentation=flip: has no effect on a frozen backbone"),
         ({"model": "vgg16", "mixup": 0.2}, "mixup=0.2: has no effect on a frozen backbone"),
         ({"model": "resnet50", "cutmix": 1}, "cutmix=1.0: has no effect on a frozen backbone"),
+        ({"epochs": 3, "average_epochs": 3}, "average_epochs=3: must be fewer than the 3 epochs"),
         ({"epochs": 3, "mixup": 0.2, "mix_off_epochs": 3}, "mix_off_epochs=3: must be fewer than the 3 epochs"),
         (
             {"model": "vgg16", "fine_tune_epochs": 2, "warmup_epochs": 3},

@@ -28,6 +28,7 @@ OFF: Values = {
     "cutmix": 0.0,
     "mix_off_epochs": 0,
     "ema": 0.0,
+    "average_epochs": 0,
     "stochastic_depth": 0.0,
 }
 

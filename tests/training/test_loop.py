@@ -99,6 +99,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "accumulation": {"gradient_accumulation": 7, "gradient_clipping": 0.5, "learning_rate_schedule": "one_cycle"},
     "mixed": {"mixup": 0.4, "cutmix": 0.5, "mix_off_epochs": 1, "optimizer": "lion", "learning_rate": 0.001},
     "images": {"augmentation": "rotation+zoom+randaugment+erasing", "optimizer": "sgd", "l2": 1e-3, "epochs": 2},
+    "last epochs": {"average_epochs": 3, "learning_rate": 0.05},
     "balanced": {"class_weight": "balanced", "ema": 0.5, "gradient_accumulation": 2},
 }
 
@@ -129,8 +130,10 @@ def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
         train(network, SPLITS, Checkpoints(tmp_path), plan)
 
 
-def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) -> None:
-    checkpoints, network = fit(tmp_path, epochs=3, learning_rate=0.05, ema=0.95)
+@pytest.mark.parametrize("average", [{"ema": 0.95}, {"average_epochs": 2}], ids=str)
+def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path, average: dict[str, Any]) -> None:
+    checkpoints, network = fit(tmp_path, epochs=3, learning_rate=0.05, **average)
+    assert checkpoints.best_row["epoch"] == 3
     network.load_weights(checkpoints.path_of(3))  # fit itself ends with the average in place
     last = predict(network, SPLITS[1])
     network.load_weights(checkpoints.best_path)
@@ -141,12 +144,29 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(tmp_path: Path) 
     assert np.abs(averaged - last).max() > 0.01
 
 
+def test_what_is_kept_is_the_mean_of_the_networks_after_the_last_epochs(tmp_path: Path) -> None:
+    ends: list[list[np.ndarray]] = []
+
+    def remember(row: dict[str, Any]) -> None:
+        path = Checkpoints(tmp_path).path_of(row["epoch"])
+        ends.append(keras.saving.load_model(path, compile=False).get_weights())
+
+    settings = {"model": "resnet20", "augmentation": "none", "learning_rate": 0.001}
+    checkpoints, _ = fit(tmp_path, epochs=4, average_epochs=3, on_epoch=remember, **settings)
+    count = checkpoints.best_row["epoch"]
+    assert count > 2
+    kept = keras.saving.load_model(checkpoints.best_path, compile=False).get_weights()
+    for mean, *after in zip(kept, *ends[1:count], strict=True):
+        np.testing.assert_allclose(mean, np.mean(after, axis=0), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "technique",
     [
         *({"optimizer": name} for name in ("adamw", "sgd", "lion")),
         *({"weight_decay": 0.1}, {"gradient_clipping": 0.01}, {"gradient_accumulation": 2}, {"l2": 0.01}),
         *({"class_weight": "balanced"}, {"mixup": 0.2}, {"cutmix": 0.2}, {"ema": 0.5}, {"warmup_epochs": 1}),
+        {"average_epochs": 2},
     ],
     ids=str,
 )

@@ -76,6 +76,9 @@ class Techniques(BaseModel):
     ema: float | None = Field(
         None, ge=0, lt=1, description="decay a batch of the moving average of weights, which is tested and kept; 0: off"
     )
+    average_epochs: int | None = Field(
+        None, ge=0, le=10_000, description="last epochs whose networks' mean is tested and kept; 0: off"
+    )
 
     stochastic_depth: float | None = Field(
         None, ge=0, lt=1, description="how often a residual network's last block is skipped; earlier ones less often"
@@ -95,6 +98,15 @@ class Techniques(BaseModel):
             raise ValueError(f"must be 0, or at least {LEAST_ALPHA}: below that Keras draws wrong shares")
         return alpha
 
+    @field_validator("average_epochs")
+    @classmethod
+    def averages_once(cls, average_epochs: int | None, info: ValidationInfo) -> int | None:
+        if average_epochs and (ema := info.data.get("ema")):
+            raise ValueError(f"ema={ema:g} averages the weights, too; give one of them")
+        if average_epochs == 1:
+            raise ValueError("one epoch alone is no average; give at least 2, or 0")
+        return average_epochs
+
     def refuse_too_few_epochs(self, epochs: int) -> None:
         """Of a phase that has these techniques: what lasts as long as all of it, or comes too late, has no effect.
 
@@ -102,6 +114,11 @@ class Techniques(BaseModel):
             SettingsError: such a setting.
         """
         mixes = self.mixup or self.cutmix
-        for name, value in (("warmup_epochs", self.warmup_epochs), ("mix_off_epochs", mixes and self.mix_off_epochs)):
+        too_long = {
+            "warmup_epochs": self.warmup_epochs,
+            "mix_off_epochs": mixes and self.mix_off_epochs,
+            "average_epochs": self.average_epochs,
+        }
+        for name, value in too_long.items():
             if value and value >= epochs:
                 raise SettingsError(f"{name}={value}: must be fewer than the {epochs} epochs")

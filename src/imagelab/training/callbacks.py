@@ -60,6 +60,48 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
         self.on_test_end()
 
 
+class AveragedEpochs(keras.callbacks.Callback):
+    """Put the mean of the networks after the last epochs in place while validation images are looked at, and in `with`.
+
+    Stochastic weight averaging (Izmailov et al., 2018); the statistics of batch normalisation are averaged, too.
+
+    Args:
+        checkpoints: what is averaged is kept beside them, so that a resumed training goes on with it.
+        first: number of the first epoch that counts, from 1.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, first: int) -> None:
+        super().__init__()
+        self.checkpoints, self.first, self.epoch = checkpoints, first, 0
+        self.mean: list[np.ndarray] = []
+        self.own: list[np.ndarray] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch = epoch + 1
+        if self.epoch > self.first and not self.mean:
+            self.mean = self.checkpoints.load_mean(epoch)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        if self.epoch >= self.first:
+            count, weights = self.epoch - self.first, self.model.get_weights()
+            means = self.mean or weights
+            self.mean = [mean + (new - mean) / (count + 1) for mean, new in zip(means, weights, strict=True)]
+            self.checkpoints.save_mean(self.epoch, self.mean)
+        self.__enter__()
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self.__exit__()
+
+    def __enter__(self) -> None:
+        if self.mean:
+            self.own = self.model.get_weights()
+            self.model.set_weights(self.mean)
+
+    def __exit__(self, *_: object) -> None:
+        if self.mean:
+            self.model.set_weights(self.own)
+
+
 class StopEarly(keras.callbacks.EarlyStopping):
     """Keras's early stopping, which remembers the epochs before an interruption."""
 
@@ -97,7 +139,7 @@ class CompleteEpoch(keras.callbacks.Callback):
         phase: str,
         images: int,
         on_epoch: Callable[[Row], None],
-        averaged: AveragedWeights | None = None,
+        averaged: AveragedWeights | AveragedEpochs | None = None,
     ) -> None:
         super().__init__()
         self.checkpoints, self.phase, self.images, self.on_epoch = checkpoints, phase, images, on_epoch

@@ -2,6 +2,7 @@
 
     epoch-00007.keras   the compiled network (weights and optimizer) after epoch 7
     best.keras          the network of the best epoch (by `cost`), with the weights that were validated
+    mean-00007.npz      the mean of the networks after the last epochs up to 7, where they are averaged
     progress.json       a row an epoch; replacing this file is what completes an epoch
 
 A run may train in phases (a head on frozen features, then the whole network): epochs are counted over all of them, each
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from imagelab.atomic_files import replace_durably, write_durably
 
@@ -87,6 +89,18 @@ class Checkpoints:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self.path_of(self.rows[-1]["epoch"]))
 
+    def save_mean(self, epoch: int, mean: list[np.ndarray]) -> None:
+        """Keep the mean after an epoch beside that of the epoch before, which is the one to go on from until then."""
+        path = self.folder / f"mean-{epoch:05d}.npz"
+        part = path.with_name(f"part-{path.name}")
+        np.savez(part, *mean)
+        replace_durably(part, path)
+        (self.folder / f"mean-{epoch - 2:05d}.npz").unlink(missing_ok=True)
+
+    def load_mean(self, epoch: int) -> list[np.ndarray]:
+        with np.load(self.folder / f"mean-{epoch:05d}.npz") as arrays:
+            return [arrays[name] for name in arrays.files]
+
     def path_of(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.keras"
 
@@ -111,6 +125,8 @@ class RowsOnly(Checkpoints):
 
     def __init__(self, monitor: str = "val_loss") -> None:
         self.rows, self.monitor = [], monitor
+
+    def save_mean(self, epoch: int, mean: list[np.ndarray]) -> None: ...
 
     def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         self.rows = [*self.rows, row]

@@ -14,6 +14,7 @@ from imagelab.data.mixing import Mixing
 from imagelab.errors import DivergedError, OutOfMemoryError, SettingsError
 from imagelab.progress import images_progress
 from imagelab.training.callbacks import (
+    AveragedEpochs,
     AveragedWeights,
     CompleteEpoch,
     LowerOnPlateau,
@@ -69,7 +70,7 @@ def train(
     compile_model(model, plan, -(-len(train_split) // plan.batch_size))
     checkpoints.restore(model, phase)
     last_epoch = len(checkpoints.rows) - len(done) + plan.epochs
-    averaged = AveragedWeights() if plan.ema else None
+    averaged = averaged_weights(plan, checkpoints, last_epoch)
     complete = CompleteEpoch(checkpoints, phase, len(train_split), on_epoch, averaged)
     progress = TrainingProgress(checkpoints, phase, last_epoch, len(train_split))
     callbacks = [
@@ -92,6 +93,15 @@ def train(
         )
     if len(checkpoints.rows) < last_epoch and checkpoints.is_out_of_time(plan.time_limit):
         say(OUT_OF_TIME.format(plan.time_limit))
+
+
+def averaged_weights(
+    plan: FitPlan, checkpoints: Checkpoints, last_epoch: int
+) -> AveragedWeights | AveragedEpochs | None:
+    """What puts an average of weights in place of the last ones, where the plan wants that."""
+    if plan.ema:
+        return AveragedWeights()
+    return AveragedEpochs(checkpoints, last_epoch - plan.average_epochs + 1) if plan.average_epochs else None
 
 
 def train_with_rising_rate(

@@ -34,6 +34,7 @@ class FitPlan:
     cutmix: float = 0.0
     mix_off_epochs: int = 0
     ema: float = 0.0
+    average_epochs: int = 0
     stochastic_depth: float = 0.0
     time_limit: float | None = None
 
@@ -72,7 +73,8 @@ class FitPlan:
 
     def of_rising_rate(self, epochs: int) -> "FitPlan":
         """The plan of a training whose rate somebody else sets at each step."""
-        return replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0, mix_off_epochs=0)
+        plan = replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0)
+        return replace(plan, mix_off_epochs=0, average_epochs=0)
 
     @property
     def changes_at_each_step(self) -> str:
