@@ -11,7 +11,7 @@ from imagelab.errors import DivergedError, Interrupted, OutOfMemoryError, Settin
 from imagelab.models import build_model
 from imagelab.training import Checkpoints
 from imagelab.training.loop import predict, train
-from imagelab.training.precision import choose_dtype_policy, has_native_bfloat16, refuse_impossible, under_policy
+from imagelab.training.precision import choose_dtype_policy, has_fast_bfloat16, refuse_impossible, under_policy
 from imagelab.training.schedules import plateau_rate
 from tests.conftest import thorough
 from tests.training.plans import DIGITS, SPLITS, make_plan, skip_without
@@ -306,7 +306,7 @@ def test_a_checkpoint_cut_short_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_bfloat16_is_chosen_only_where_it_is_native() -> None:
-    assert choose_dtype_policy("auto") == ("mixed_bfloat16" if has_native_bfloat16() else "float32")
+    assert choose_dtype_policy("auto") == ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
     assert choose_dtype_policy("float16") == "mixed_float16"
 
 

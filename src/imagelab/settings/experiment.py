@@ -73,7 +73,7 @@ class ExperimentSettings(Techniques):
     )
     mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="number format of the layers; auto: bfloat16 where the processor or GPU has it, else float32",
+        description="number format of the layers; auto: bfloat16 where it is faster here, else float32",
     )
     limit: Annotated[int | None, Kind.SPLIT] = Field(
         None, ge=20, description="train on the first n images only, for a quick look"

@@ -8,22 +8,21 @@ import keras
 import tensorflow as tf
 
 from imagelab.errors import SettingsError
-from imagelab.processor import instruction_sets
+from imagelab.processor import is_faster_in_bfloat16
 
 LIMIT = "ONEDNN_MAX_CPU_ISA"  # by which a user keeps oneDNN from instruction sets that the processor has
 LIMITS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-BFLOAT16 = ("avx512_bf16", "amx_bf16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 def choose_dtype_policy(mixed_precision: str) -> str:
-    """The Keras dtype policy for a setting; auto means bfloat16 where the hardware has it, else float32.
+    """The Keras dtype policy for a setting; auto means bfloat16 where the hardware is faster in it, else float32.
 
-    Elsewhere bfloat16 is emulated, and slower than float32.
+    Elsewhere it is emulated, or gains nothing.
     """
     if mixed_precision != "auto":
         return POLICIES[mixed_precision]
-    return "mixed_bfloat16" if has_native_bfloat16() else "float32"
+    return "mixed_bfloat16" if has_fast_bfloat16() else "float32"
 
 
 def refuse_impossible(policy: str) -> None:
@@ -49,11 +48,11 @@ def under_policy(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def has_native_bfloat16() -> bool:
-    """Whether the GPU (compute capability 8 or more), or without a GPU the processor, computes in bfloat16."""
+def has_fast_bfloat16() -> bool:
+    """Whether the GPU (compute capability 8 or more), or without a GPU the processor, is faster in bfloat16."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return bool(instruction_sets(*BFLOAT16)) and not is_kept_from_bfloat16()
+        return is_faster_in_bfloat16() and not is_kept_from_bfloat16()
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
     return bool(capability[0] >= 8)
 
