@@ -138,7 +138,11 @@ def report_training(run: Run, model: keras.Model, rows: list[dict[str, Any]], be
         "best_val_accuracy": best["val_accuracy"],
         "training_seconds": sum(row["epoch_seconds"] for row in rows),
     }
-    run.log_metrics({**totals, "parameter_count": model.count_params()}, best["epoch"], best["timestamp"])
+    work = {
+        "training_processor_seconds": sum(row.get("epoch_processor_seconds", 0.0) for row in rows),
+        "parameter_count": model.count_params(),
+    }
+    run.log_metrics(totals | work, best["epoch"], best["timestamp"])
     run.log_table("curves.csv", pd.DataFrame(rows))
     run.log_figure("figures/curves.png", draw_curves(rows, best["epoch"], title_of(run)))
     run.log_page("figures/curves.html", explore_curves(rows, best["epoch"], title_of(run)))
@@ -148,8 +152,8 @@ def report_training(run: Run, model: keras.Model, rows: list[dict[str, Any]], be
 
 def is_final_metric(name: str) -> bool:
     """Whether a metric of a training is logged once, at the end: not an epoch's, nor one of the machine's."""
-    of_epochs = ("loss", "accuracy", "learning_rate", "epoch_seconds", "images_per_second")
-    return name not in of_epochs and not name.startswith(("val_", "system/"))
+    of_epochs = ("loss", "accuracy", "learning_rate", "images_per_second")
+    return name not in of_epochs and not name.startswith(("epoch_", "val_", "system/"))
 
 
 def write_result(run: Run, **values: float) -> None:

@@ -282,7 +282,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
 
 def test_rows_hold_every_curve(tmp_path: Path) -> None:
     rows = fit(tmp_path, epochs=2, learning_rate_schedule="cosine")[0].rows
-    measured = {"epoch", "phase", "timestamp", "epoch_seconds", "images_per_second"}
+    measured = {"epoch", "phase", "timestamp", "epoch_seconds", "epoch_processor_seconds", "images_per_second"}
     assert set(rows[0]) == {*CURVES, *measured}
     assert [(row["epoch"], row["phase"]) for row in rows] == [(1, "train"), (2, "train")]
     assert rows[1]["learning_rate"] == pytest.approx(0, abs=1e-9)

@@ -24,6 +24,7 @@ SCORES = {  # column of the CSV: metric
     "test_loss": "test_loss",
     "test_calibration_error": "test_calibration_error",
     "training_seconds": "training_seconds",
+    "training_processor_seconds": "training_processor_seconds",
     "best_epoch": "best_epoch",
 }
 
@@ -143,6 +144,7 @@ def row_to_read(configuration: Configuration, settings: str, epochs: Mapping[str
         "top-5": with_spread(configuration, "test_top_5_accuracy", percent),
         "parameters": shown(configuration.mean_of("parameter_count"), "{:,.0f}".format),
         "seconds": with_spread(configuration, "training_seconds", "{:,.0f}".format),
+        "processor seconds": with_spread(configuration, "training_processor_seconds", "{:,.0f}".format),
         "epochs": shown(configuration.mean_epochs(epochs), "{:.3g}".format),
         "best epoch": shown(configuration.mean_of("best_epoch"), "{:.3g}".format),
     }

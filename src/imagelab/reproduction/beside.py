@@ -68,6 +68,7 @@ def values_of(row: Beside, recipe: str) -> dict[str, Any]:
         "parameters": ours.mean_of("parameter_count"),
         "stated_gpu_minutes": stated and stated.gpu_minutes,
         "training_seconds": ours.mean_of("training_seconds"),
+        "training_processor_seconds": ours.mean_of("training_processor_seconds"),
     }
 
 

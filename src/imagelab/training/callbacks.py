@@ -144,11 +144,12 @@ class CompleteEpoch(keras.callbacks.Callback):
         super().__init__()
         self.checkpoints, self.phase, self.images, self.on_epoch = checkpoints, phase, images, on_epoch
         self.averaged = averaged
-        self.started = self.trained = 0.0
+        self.started = self.trained = self.processor_started = 0.0
         self.diverged = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.started = self.trained = time.perf_counter()
+        self.processor_started = time.process_time()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.trained = time.perf_counter()
@@ -160,6 +161,7 @@ class CompleteEpoch(keras.callbacks.Callback):
             **{name: float(value) for name, value in (logs or {}).items()},
             "learning_rate": float(self.model.optimizer.learning_rate),
             "epoch_seconds": time.perf_counter() - self.started,
+            "epoch_processor_seconds": time.process_time() - self.processor_started,
             "images_per_second": self.images / (self.trained - self.started),
             "timestamp": round(time.time() * 1000),
         }
