@@ -82,7 +82,7 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
 
     policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
     plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
-    checkpoints = Checkpoints(run.checkpoint_folder, settings.monitor)
+    checkpoints = Checkpoints(run.checkpoint_folder, str(settings.monitor))
     run.log_rows(checkpoints.rows)
     if plan.changes_images:
         report_changed_images(run, fitter.first_batch(plan), dataset.class_names)

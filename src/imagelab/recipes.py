@@ -32,6 +32,16 @@ OFF: Values = {
     "stochastic_depth": 0.0,
 }
 
+# For networks with batch normalisation throughout, and few epochs.
+ONE_CYCLE: Values = {
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "learning_rate": 0.004,
+    "learning_rate_schedule": "one_cycle",
+    "monitor": "val_accuracy",
+    "early_stopping_patience": 0,  # the rate is still high when a third of the epochs is over
+}
+
 STANDARD: dict[Place, Values] = {
     (ANY, ANY): {
         "epochs": 20,
@@ -41,6 +51,8 @@ STANDARD: dict[Place, Values] = {
         "dropout_rate": None,  # the network's own rates
         "label_smoothing": 0.0,
         "augmentation": "none",
+        "monitor": "val_loss",
+        "early_stopping_patience": 5,
         **OFF,
     },
     (ANY, "deeper_cnn"): {"learning_rate": 0.0005},
@@ -55,6 +67,8 @@ STANDARD: dict[Place, Values] = {
         "fine_tune_at": "100",
         "fine_tune_learning_rate": 0.00001,
     },
+    (ANY, "small_resnet"): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1},
+    (ANY, "resnet20"): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1},
     # No weights for it are to be had: it is trained from scratch.
     (ANY, "vit"): {"weights": "none", "image_size": 32, "pooled_stages": 1},
     # `make train` shall take five minutes, set-up and all, on two cores with AVX2.
@@ -73,6 +87,7 @@ QUICK: dict[Place, Values] = {
 }
 
 BEST: dict[Place, Values] = {
+    (ANY, "small_resnet"): {"epochs": 20},
     ("fashion_mnist", "basic_cnn"): {"epochs": 15, "batch_size": 128, "learning_rate": 0.002},
 }
 

@@ -12,6 +12,8 @@ MODELS_OF = {
     "cifar100": ("basic_ann", "basic_cnn", "resnet50"),
     "digits": ("basic_ann", "basic_cnn", "deeper_cnn"),
 }
+# Networks that it has not, for small images; with recipe=best, or by name, they are trained beside its own.
+BEYOND = {"fashion_mnist": ("small_resnet",), "cifar100": ("small_resnet",)}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ WORK = {
     ("fashion_mnist", "deeper_cnn"): 100.0,
     ("cifar100", "basic_ann"): 3.0,
     ("cifar100", "basic_cnn"): 45.0,
+    ("fashion_mnist", "small_resnet"): 260.0,
+    ("cifar100", "small_resnet"): 280.0,
     ("cifar100", "resnet50"): 12.0,  # of the head
     ("digits", "basic_ann"): 0.1,
     ("digits", "basic_cnn"): 0.15,

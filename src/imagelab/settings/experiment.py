@@ -62,11 +62,14 @@ class ExperimentSettings(Techniques):
     validation_fraction: Annotated[float, Kind.SPLIT] = Field(
         0.1, gt=0, lt=1, description="share of the training images, stratified, that chooses the best epoch"
     )
-    monitor: Literal["val_loss", "val_accuracy"] = Field(
-        "val_loss", description="what chooses the best epoch, stops early and lowers the rate on a plateau"
+    monitor: Literal["val_loss", "val_accuracy"] | None = Field(
+        None, description="what chooses the best epoch, stops early and lowers the rate on a plateau"
     )
-    early_stopping_patience: int = Field(
-        5, ge=0, le=10_000, description="epochs without a better one (by monitor) before stopping; 0: never stop early"
+    early_stopping_patience: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="epochs without a better one (by monitor) before stopping; 0: never stop early",
     )
     time_limit: float | None = Field(
         None, gt=0, description="minutes of training: an epoch that would end later is not begun; not given: any"
@@ -149,7 +152,7 @@ class ExperimentSettings(Techniques):
         complete.refuse_too_few_epochs(complete.epochs or 1)
         if is_frozen and complete.fine_tune_epochs:
             complete.refuse_too_few_epochs(complete.fine_tune_epochs)
-        if complete.learning_rate_schedule == "plateau" and 0 < complete.early_stopping_patience <= PLATEAU:
+        if complete.learning_rate_schedule == "plateau" and 0 < (complete.early_stopping_patience or 0) <= PLATEAU:
             raise SettingsError(
                 f"early_stopping_patience={complete.early_stopping_patience}: ends the training before plateau lowers "
                 f"the rate, after {PLATEAU} epochs without a better {complete.monitor}; take more, or 0"

@@ -34,7 +34,8 @@ class TrialTrainer:
             SettingsError, WeightsError, DataError: nothing can be trained so.
         """
         keras.backend.clear_session()
-        checkpoints = Checkpoints(folder, settings.monitor) if settings.fine_tune_epochs else RowsOnly(settings.monitor)
+        monitor = str(settings.monitor)
+        checkpoints = Checkpoints(folder, monitor) if settings.fine_tune_epochs else RowsOnly(monitor)
         policy = choose_dtype_policy(settings.mixed_precision)
         plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
         parameter_count = self.fitter.fit(plan, checkpoints, FitEvents(on_epoch=on_epoch))
