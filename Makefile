@@ -63,9 +63,9 @@ test: setup ## run the tests; some by ARGS="-k settings"
 test-thorough: setup ## run the tests that take long and that `make test` leaves out
 	$(PYTEST) -m thorough $(ARGS)
 
-# What depends most on Python's version: settings and their --help, data, processes, one training loop.
+# What depends most on Python's version: settings and their --help, data, processes; the training comes before them.
 QUICK := $(addprefix tests/,test_keras_startup.py test_recipes.py test_settings.py test_errors.py evaluation \
-	test_mlproject.py test_doctor.py test_processor.py data explanation training/test_loop.py)
+	test_mlproject.py test_doctor.py test_processor.py data)
 
 test-second: setup ## a training of digits and two minutes of tests: make test-second PYTHON=python3.12 VENV=.venv-3.12
 	mlflow run . -e train --env-manager local -P dataset=digits -P epochs=3

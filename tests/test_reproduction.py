@@ -44,6 +44,14 @@ def test_the_same_settings_are_the_same_reproduction_wherever_the_report_goes() 
     assert ReproduceSettings().as_tag() != ReproduceSettings(recipe="quick").as_tag()
 
 
+def test_networks_beyond_the_reference_are_trained_where_they_are_named_or_the_recipe_is_best() -> None:
+    cell = ("cifar100", "small_resnet")
+    assert cell not in ReproduceSettings().pairs
+    assert cell in ReproduceSettings(recipe="best").pairs
+    assert ReproduceSettings(dataset="cifar100", model="small_resnet").pairs == [cell]
+    assert cell not in ReproduceSettings(recipe="best", model="basic_cnn").pairs
+
+
 def test_the_table_of_the_reference_fits_together() -> None:
     assert all(each.model in MODELS_OF[each.dataset] for each in REFERENCE)
     assert all(stated_of(gap.dataset, model) for gap in GAPS for model in (gap.better, gap.other))

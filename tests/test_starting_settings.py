@@ -24,7 +24,7 @@ def made_run(client: Any, settings: dict[str, Any] | None = None, role: str = "f
 
 def techniques_off() -> dict[str, Any]:
     """What of_record says of a run that is older than these settings."""
-    return {name: value for name, value in OFF.items() if value is not None}
+    return {name: value for name, value in OFF.items() if value is not None} | {"monitor": "val_loss"}
 
 
 def started(*settings: str, kind: Any = TrainSettings) -> Any:
