@@ -260,6 +260,41 @@ def test_training_ends_when_the_time_is_up(tmp_path: Path, capsys: pytest.Captur
     assert len(fit(tmp_path / "shorter", on_epoch=take, **shorter)[0].rows) == 2
 
 
+def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path) -> None:
+    """And an interruption changes nothing of that."""
+    settings = {"epochs": 50, "time_limit": 1.2, "learning_rate_schedule": "cosine", "average_epochs": 3}
+
+    def keep(folder: Path, row: dict[str, Any]) -> None:
+        """Each epoch takes 12 seconds, on disk, too."""
+        row["epoch_seconds"] = 12.0
+        path = folder / "progress.json"
+        path.write_text(json.dumps([{**each, "epoch_seconds": 12.0} for each in json.loads(path.read_text())]))
+
+    def interrupt(row: dict[str, Any]) -> None:
+        keep(tmp_path / "parts", row)
+        raise Interrupted
+
+    whole, _ = fit(tmp_path / "whole", on_epoch=lambda row: keep(tmp_path / "whole", row), **settings)
+    rates = [row["learning_rate"] for row in whole.rows]
+    assert len(rates) == 6
+    assert rates[1] > 0.0099  # as if all 50 were to come
+    assert rates[2:] == pytest.approx([0.01 * (1 + np.cos(np.pi * done / 6)) / 2 for done in (3, 4, 5, 6)], abs=1e-6)
+    for _ in range(6):
+        with pytest.raises(Interrupted):
+            fit(tmp_path / "parts", on_epoch=interrupt, **settings)
+    parts, _ = fit(tmp_path / "parts", **settings)
+    assert curves(parts) == curves(whole)
+
+
+def test_no_phase_takes_the_time_of_the_one_before(tmp_path: Path) -> None:
+    rows = [{"epoch": n, "phase": "head" if n < 4 else "fine_tune", "epoch_seconds": 10.0 * n} for n in range(1, 6)]
+    (tmp_path / "progress.json").write_text(json.dumps(rows))
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.epochs_in_time("head", 2) == 2 + (120 - 10 - 20) // 20
+    assert checkpoints.epochs_in_time("fine_tune", 5) == 2 + (300 - 60 - 40 - 50) // 50
+    assert checkpoints.epochs_in_time("fine_tune", 1) == 2
+
+
 def test_a_resumed_training_has_the_time_that_is_left(tmp_path: Path) -> None:
     checkpoints, _ = fit(tmp_path, epochs=2)
     rows = [{**row, "epoch_seconds": 25.0} for row in checkpoints.rows]

@@ -127,6 +127,18 @@ class StopInTime(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class StopAfter(keras.callbacks.Callback):
+    """Ends the training after the epoch with this number, from 1."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if epoch + 1 >= self.last:
+            self.model.stop_training = True
+
+
 class CompleteEpoch(keras.callbacks.Callback):
     """Measure an epoch, save its checkpoint and then report its row: one row, one point on each curve.
 

@@ -35,6 +35,8 @@ def cost(row: Row, monitor: str) -> float:
 class Checkpoints:
     """Checkpoints below one folder; `monitor` is what chooses the best epoch."""
 
+    are_kept = True  # whether a training can go on from them
+
     def __init__(self, folder: Path, monitor: str = "val_loss") -> None:
         self.folder, self.monitor = folder, monitor
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,18 @@ class Checkpoints:
         """Whether another epoch, as long as the slowest so far, would end beyond so many minutes; the first never."""
         seconds = [row["epoch_seconds"] for row in self.rows]
         return minutes is not None and bool(seconds) and sum(seconds) + max(seconds) > 60 * minutes
+
+    def epochs_in_time(self, phase: str, minutes: float) -> int:
+        """How many epochs a phase can have, as long as its second one, until another would end beyond so many minutes.
+
+        A function of rows that stay as they are: a resumed training finds the same number.
+        """
+        rows = self.rows_of(phase)
+        if len(rows) < 2:
+            return 1
+        first, second = (row["epoch_seconds"] for row in rows[:2])
+        before = sum(row["epoch_seconds"] for row in self.rows[: rows[0]["epoch"] - 1])
+        return max(2, 2 + int((60 * minutes - before - first - max(first, second)) / second))
 
     def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place.
@@ -122,6 +136,8 @@ class Checkpoints:
 
 class RowsOnly(Checkpoints):
     """The rows of a training that nobody goes on with: its networks are not kept."""
+
+    are_kept = False
 
     def __init__(self, monitor: str = "val_loss") -> None:
         self.rows, self.monitor = [], monitor

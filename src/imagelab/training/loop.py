@@ -11,7 +11,7 @@ from imagelab.console import say
 from imagelab.data.batches import make_batches, make_training_batches
 from imagelab.data.dataset import ReadSplit, Split
 from imagelab.data.mixing import Mixing
-from imagelab.errors import DivergedError, OutOfMemoryError, SettingsError
+from imagelab.errors import DivergedError, OutOfMemoryError
 from imagelab.progress import images_progress
 from imagelab.training.callbacks import (
     AveragedEpochs,
@@ -19,22 +19,19 @@ from imagelab.training.callbacks import (
     CompleteEpoch,
     LowerOnPlateau,
     SeedEachEpoch,
+    StopAfter,
     StopEarly,
     StopInTime,
 )
 from imagelab.training.checkpoints import Checkpoints, Row, cost
-from imagelab.training.distillation_loss import AccuracyOfLabels, DistillationLoss, TopKAccuracyOfLabels
-from imagelab.training.fused_kernels import fuse_batch_normalization
-from imagelab.training.optimizers import fuse, make_optimizer
+from imagelab.training.compilation import compile_model
 from imagelab.training.plan import FitPlan
 from imagelab.training.progress import TrainingProgress
-from imagelab.training.regularization import balanced_weights, penalize_kernels
+from imagelab.training.regularization import balanced_weights
 from imagelab.training.rising_rate import RisingRate
-from imagelab.training.schedules import make_learning_rate
 
 VALIDATION_BATCH_SIZE = 500
-UPDATES_AN_EPOCH = 20  # of the progress bar; in between, TensorFlow runs steps without coming back to Python
-MOST_STEPS_PER_EXECUTION = 32
+TO_MEASURE = 2  # epochs from which a time limit tells how many fit: the first alone has compiling in it
 OUT_OF_TIME = "the time is up: another epoch would end after time_limit={:g} minutes"
 
 Splits = tuple[Split | ReadSplit, Split | ReadSplit]  # (train split, validation split)
@@ -48,7 +45,9 @@ def train(
     phase: str = "train",
     on_epoch: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Train until the plan or early stopping ends it; rows and the best network are in `checkpoints` afterwards.
+    """Train until the plan, early stopping or the time ends it; rows and the best network are in `checkpoints` then.
+
+    With a time limit the first two epochs say how many there will be; schedules span those from then on.
 
     Args:
         splits: what is learned from, and what chooses; images, or features where the model is a head.
@@ -59,7 +58,29 @@ def train(
         DivergedError: the loss became NaN or infinite.
         SettingsError: there are too few batches for one update.
     """
+    if plan.time_limit and checkpoints.are_kept and not checkpoints.is_out_of_time(plan.time_limit):
+        train_phase(model, splits, checkpoints, plan, phase, on_epoch, most=TO_MEASURE)
+        plan = plan.fitted_to_time(checkpoints.epochs_in_time(phase, plan.time_limit))
+    train_phase(model, splits, checkpoints, plan, phase, on_epoch)
+
+
+def train_phase(
+    model: keras.Model,
+    splits: Splits,
+    checkpoints: Checkpoints,
+    plan: FitPlan,
+    phase: str,
+    on_epoch: Callable[[Row], None],
+    most: int | None = None,
+) -> None:
+    """Go on with a phase where the checkpoints end.
+
+    Args:
+        most: epochs of the phase after which it pauses, its schedules being those of the whole.
+    """
     done, monitor = checkpoints.rows_of(phase), checkpoints.monitor
+    if most is not None and len(done) >= most:
+        return
     patience = plan.early_stopping_patience or plan.epochs
     if is_over([cost(row, monitor) for row in done], plan.epochs, patience):
         return
@@ -81,6 +102,7 @@ def train(
         progress,
         StopEarly(monitor, patience, done),
         *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
+        *([StopAfter(len(checkpoints.rows) - len(done) + most)] if most else []),
     ]
     validation_data = make_batches(val_split, model.output_shape[-1], VALIDATION_BATCH_SIZE)
     with progress.bar:
@@ -161,48 +183,6 @@ def predict(model: keras.Model, split: Split | ReadSplit) -> np.ndarray:
         done = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(len(logs["outputs"])))
         probabilities: np.ndarray = model.predict(batches, verbose=0, callbacks=[done])
     return probabilities
-
-
-def compile_model(model: keras.Model, plan: FitPlan, steps: int, at_once: int = MOST_STEPS_PER_EXECUTION) -> None:
-    """Compile for `steps` steps an epoch, with fused kernels for Adam and batch normalisation.
-
-    Args:
-        at_once: most steps that TensorFlow runs without coming back to Python.
-    """
-    if plan.l2:
-        penalize_kernels(model, plan.l2)
-    of_all, of_warmup = (epochs * steps for epochs in (plan.epochs, plan.warmup_epochs))
-    if plan.gradient_accumulation > of_all:
-        raise SettingsError(
-            f"gradient_accumulation={plan.gradient_accumulation}: there are {of_all} batches in all, none for an update"
-        )
-    rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, of_all, of_warmup)
-    loss, accuracy, top_k_accuracy = loss_and_metrics(plan)
-    metrics = [accuracy]
-    if model.output_shape[-1] > 10:
-        metrics.append(top_k_accuracy(5, name="top_5_accuracy"))
-    model.compile(
-        optimizer=make_optimizer(
-            *(plan.optimizer, rate, plan.weight_decay, plan.gradient_clipping, plan.gradient_accumulation, plan.ema)
-        ),
-        loss=loss,
-        metrics=metrics,
-        steps_per_execution=max(1, min(at_once, steps // UPDATES_AN_EPOCH)),
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on the processor XLA is 4 times slower than oneDNN
-    )
-    fuse(model.optimizer)
-    fuse_batch_normalization(model)
-
-
-def loss_and_metrics(plan: FitPlan) -> tuple[keras.losses.Loss, Any, type[keras.metrics.Metric]]:
-    """The loss, the accuracy, and the class of top-k accuracy."""
-    smoothing = plan.label_smoothing
-    if plan.teacher is None:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-        return loss, "accuracy", keras.metrics.TopKCategoricalAccuracy
-    assert plan.distillation_weight and plan.distillation_temperature
-    taught = DistillationLoss(plan.distillation_weight, plan.distillation_temperature, smoothing)
-    return taught, AccuracyOfLabels(name="accuracy"), TopKAccuracyOfLabels
 
 
 def is_over(costs: list[float], epochs: int, patience: int) -> bool:

@@ -71,6 +71,18 @@ class FitPlan:
         epochs, learning_rate = self.fine_tune_epochs or 0, self.fine_tune_learning_rate or self.learning_rate
         return replace(self, epochs=epochs, learning_rate=learning_rate)
 
+    def fitted_to_time(self, epochs: int) -> "FitPlan":
+        """The plan with at most so many epochs, two of which are over; what lasts too long for them is shortened."""
+        if epochs >= self.epochs:
+            return self
+        average_epochs = min(self.average_epochs, epochs - 2)
+        return replace(
+            self,
+            epochs=epochs,
+            warmup_epochs=min(self.warmup_epochs, epochs - 1),
+            average_epochs=average_epochs if average_epochs > 1 else 0,
+        )
+
     def of_rising_rate(self, epochs: int) -> "FitPlan":
         """The plan of a training whose rate somebody else sets at each step."""
         plan = replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0)
