@@ -260,7 +260,7 @@ def test_training_ends_when_the_time_is_up(tmp_path: Path, capsys: pytest.Captur
     assert len(fit(tmp_path / "shorter", on_epoch=take, **shorter)[0].rows) == 2
 
 
-def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path) -> None:
+def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And an interruption changes nothing of that."""
     settings = {"epochs": 50, "time_limit": 1.2, "learning_rate_schedule": "cosine", "average_epochs": 3}
 
@@ -277,6 +277,7 @@ def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path) -> Non
     whole, _ = fit(tmp_path / "whole", on_epoch=lambda row: keep(tmp_path / "whole", row), **settings)
     rates = [row["learning_rate"] for row in whole.rows]
     assert len(rates) == 6
+    assert "6 of 50 epochs fit into time_limit=1.2 minutes" in capsys.readouterr().err
     assert rates[1] > 0.0099  # as if all 50 were to come
     assert rates[2:] == pytest.approx([0.01 * (1 + np.cos(np.pi * done / 6)) / 2 for done in (3, 4, 5, 6)], abs=1e-6)
     for _ in range(6):

@@ -60,7 +60,9 @@ def train(
     """
     if plan.time_limit and checkpoints.are_kept and not checkpoints.is_out_of_time(plan.time_limit):
         train_phase(model, splits, checkpoints, plan, phase, on_epoch, most=TO_MEASURE)
-        plan = plan.fitted_to_time(checkpoints.epochs_in_time(phase, plan.time_limit))
+        planned, plan = plan.epochs, plan.fitted_to_time(checkpoints.epochs_in_time(phase, plan.time_limit))
+        if plan.epochs < planned:
+            say(f"{plan.epochs} of {planned} epochs fit into time_limit={plan.time_limit:g} minutes")
     train_phase(model, splits, checkpoints, plan, phase, on_epoch)
 
 
