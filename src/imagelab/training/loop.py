@@ -59,8 +59,8 @@ def train(
         SettingsError: there are too few batches for one update.
     """
     done, monitor = checkpoints.rows_of(phase), checkpoints.monitor
-    patience = plan.early_stopping_patience or plan.epochs
-    if is_over([cost(row, monitor) for row in done], plan.epochs, patience):
+    patience, since = plan.early_stopping_patience or plan.epochs, plan.first_whole_epoch
+    if is_over([cost(row, monitor) for row in done[since:]], plan.epochs - since, patience):
         return
     if checkpoints.is_out_of_time(plan.time_limit):
         say(OUT_OF_TIME.format(plan.time_limit))
@@ -78,7 +78,7 @@ def train(
         keras.callbacks.TerminateOnNaN(),
         complete,
         progress,
-        StopEarly(monitor, patience, done),
+        StopEarly(monitor, patience, done, since),
         *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
     ]
     validation_data = make_batches(val_split, model.output_shape[-1], VALIDATION_BATCH_SIZE)
@@ -125,6 +125,7 @@ def fit(
     batches = make_training_batches(
         *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step),
         Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
+        plan.sizes,
     )
     try:
         model.fit(
