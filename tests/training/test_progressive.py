@@ -55,7 +55,8 @@ def test_the_batches_of_an_epoch_have_its_size_and_the_same_pictures(mixing: Mix
         for (images, targets), (whole, labels) in zip(
             batches_of(epoch, sizes, **changes), batches_of(epoch, [], **changes), strict=True
         ):
-            assert (images.shape, images.dtype) == ((len(whole), size, size, 1), np.float32)
+            assert images.shape == (len(whole), size, size, 1)
+            assert images.dtype == np.float32
             np.testing.assert_array_equal(targets, labels)
             halved = whole.astype(np.float32).reshape(-1, size, 8 // size, size, 8 // size, 1).mean((2, 4))
             likeness = np.corrcoef(images.ravel(), halved.ravel())[0, 1]
@@ -65,9 +66,18 @@ def test_the_batches_of_an_epoch_have_its_size_and_the_same_pictures(mixing: Mix
 
 
 def test_whole_images_are_validated_and_the_kept_network_takes_them(fitter: Fitter, tmp_path: Path) -> None:
-    plan, checkpoints, networks = make_plan(**{**SMALL, "epochs": 9}), Checkpoints(tmp_path), []
+    plan, checkpoints = make_plan(**{**SMALL, "epochs": 9}), Checkpoints(tmp_path)
+    networks: list[keras.Model] = []
+
+    def interrupt(row: Row) -> None:
+        if row["epoch"] == 6:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fitter.fit(plan, checkpoints, FitEvents(on_epoch=interrupt))
+    assert checkpoints.best_row["epoch"] == 1  # the next five were no better; still it goes on
     fitter.fit(plan, checkpoints, FitEvents(on_network=networks.append))
-    assert len(checkpoints.rows) == 9  # though no epoch of the first six is better than the first
+    assert len(checkpoints.rows) == 9
     assert checkpoints.best_row["epoch"] > 6
     assert networks[0].input_shape == (None, None, None, 1)
     best = fitter.best_network(plan, checkpoints)
@@ -115,7 +125,8 @@ def test_the_picture_of_a_batch_shows_the_first_size(fitter: Fitter) -> None:
 
 
 def test_a_search_for_a_rate_looks_at_whole_images(fitter: Fitter) -> None:
-    rising, networks = RisingRate(1e-6, 1e-3, 5, lambda step: None), []
+    rising = RisingRate(1e-6, 1e-3, 5, lambda step: None)
+    networks: list[keras.Model] = []
     fitter.try_rates(make_plan(**SMALL), rising, FitEvents(on_network=networks.append))
     assert len(rising.done) == 5
     assert networks[0].input_shape == (None, 8, 8, 1)
