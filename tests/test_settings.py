@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from imagelab.data import IMAGE_SIZES
 from imagelab.errors import SettingsError
-from imagelab.settings import TrainSettings, parse, validate
+from imagelab.models import RESIDUAL
+from imagelab.settings import TrainSettings, name_of, parse, validate
 from tests.conftest import ROOT
 
 TEACHER = "models:/m-1"
+RESNET = ("--model", "resnet20")
+CIFAR = (*RESNET, "--dataset", "cifar100")
 
 
 def parsed(*arguments: str) -> TrainSettings:
@@ -37,6 +41,25 @@ def test_text_may_look_like_anything(note: str) -> None:
     ("arguments", "said"),
     [
         (["--stochastic_depth", "0.2"], ["stochastic_depth=0.2", "basic_cnn", "small_resnet, resnet20"]),
+        (["--progressive", "16"], ["progressive=16", "two or more sizes", "16:24:32"]),
+        (["--progressive", "16,32"], ["progressive=16,32", "joined by colons"]),
+        (["--progressive", "016:28"], ["progressive=016:28", "joined by colons"]),
+        (["--progressive", "3:28"], ["progressive=3:28", "must rise, from at least 4 pixels"]),
+        (["--progressive", "16:16:28"], ["progressive=16:16:28", "must rise"]),
+        (["--progressive", "28:16"], ["progressive=28:16", "must rise"]),
+        (
+            ["--progressive", "14:28"],
+            ["progressive=14:28", "basic_cnn takes images of one size", "small_resnet, resnet"],
+        ),
+        (["--model", "deeper_cnn", "--progressive", "14:28"], ["progressive=14:28", "images of one size"]),
+        (["--model", "vit", "--progressive", "14:28"], ["progressive=14:28", "resizes images itself; give image_size"]),
+        (["--progressive", "16:32", *RESNET], ["progressive=16:32", "must end with 28", "fashion_mnist"]),
+        (["--progressive", "14:28", *CIFAR], ["progressive=14:28", "must end with 32", "cifar100"]),
+        (["--progressive", "14:28", *RESNET, "--time_limit", "9"], ["time_limit=9", "does not go with progressive"]),
+        (
+            ["--progressive", "14:28", *RESNET, "--learning_rate_schedule", "plateau"],
+            ["progressive=14:28", "does not go with plateau"],
+        ),
         (["--teacher", "best"], ["teacher=best", "run id", "models:/NAME@ALIAS"]),
         (["--distillation_weight", "0.5"], ["distillation_weight=0.5", "without a teacher"]),
         (["--model", "basic_cn"], ["model=basic_cn", "basic_ann, basic_cnn, deeper_cnn", "did you mean basic_cnn"]),
@@ -154,6 +177,14 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
         ({"model": "vgg16", "fine_tune_at": "block5_conv1"}, "fine_tune_at=block5_conv1: has no effect without"),
         ({"model": "vgg16", "fine_tune_learning_rate": 1e-5}, "fine_tune_learning_rate=1e-05: has no effect without"),
         ({"model": "vgg16", "augmentation": "flip"}, "augmentation=flip: has no effect on a frozen backbone"),
+        (
+            {"model": "resnet20", "epochs": 2, "progressive": "7:14:28"},
+            r"progressive=7:14:28: has more sizes than there are epochs \(2\)",
+        ),
+        (
+            {"model": "resnet20", "progressive": "14:28", "teacher": TEACHER},
+            "progressive=14:28: does not go with a teacher",
+        ),
         ({"model": "vgg16", "mixup": 0.2}, "mixup=0.2: has no effect on a frozen backbone"),
         ({"model": "resnet50", "cutmix": 1}, "cutmix=1.0: has no effect on a frozen backbone"),
         ({"epochs": 3, "average_epochs": 3}, "average_epochs=3: must be fewer than the 3 epochs"),
@@ -179,6 +210,16 @@ def test_what_does_not_go_with_the_recipe_is_refused(settings: dict[str, Any], s
     with pytest.raises(SettingsError, match=said) as error:
         TrainSettings(**settings).with_recipe()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dataset", IMAGE_SIZES)
+@pytest.mark.parametrize("model", RESIDUAL)
+def test_sizes_that_rise_to_that_of_the_images_are_accepted(model: str, dataset: str) -> None:
+    sizes = f"4:{IMAGE_SIZES[dataset]}"
+    settings = parsed("--model", model, "--dataset", dataset, "--progressive", sizes, "--epochs", "2")
+    assert settings.with_recipe().progressive == sizes
+    assert TrainSettings().with_recipe().progressive == "none"
+    assert sizes in name_of(settings)
 
 
 def test_what_goes_with_fine_tuning_is_accepted() -> None:

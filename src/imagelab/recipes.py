@@ -27,6 +27,7 @@ OFF: Values = {
     "mixup": 0.0,
     "cutmix": 0.0,
     "mix_off_epochs": 0,
+    "progressive": "none",
     "ema": 0.0,
     "average_epochs": 0,
     "stochastic_depth": 0.0,

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagelab.data import DATASETS, find_dataset, load_dataset, num_classes_of
+from imagelab.data import DATASETS, IMAGE_SIZES, find_dataset, load_dataset, num_classes_of
 from imagelab.data.dataset import Dataset, Split
 from imagelab.errors import DataError
 from tests.conftest import real_data
@@ -18,6 +18,7 @@ def test_digits_need_no_network() -> None:
     digits = load_dataset("digits")
     assert (digits.image_shape, digits.num_classes, len(digits.train), len(digits.test)) == ((8, 8, 1), 10, 1437, 360)
     assert digits.num_classes == num_classes_of("digits")
+    assert digits.image_shape[:2] == (IMAGE_SIZES["digits"],) * 2
     assert digits.train.images.dtype == np.uint8
     assert (digits.train.images.min(), digits.train.images.max()) == (0, 255)
     assert load_dataset("digits").digest == digits.digest
@@ -72,6 +73,7 @@ def test_real_data(name: str, shape: tuple[int, ...], train: int, test: int) -> 
     dataset = real_data(name)
     assert (dataset.image_shape, len(dataset.train), len(dataset.test)) == (shape, train, test)
     assert dataset.num_classes == num_classes_of(name)
+    assert shape[:2] == (IMAGE_SIZES[name],) * 2
     for split in (dataset.train, dataset.test):
         assert set(np.bincount(split.labels)) == {len(split) // dataset.num_classes}
 

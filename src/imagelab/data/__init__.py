@@ -1,4 +1,4 @@
-"""The table of data sets. A new one is a file here of that name, with `load` and `find`, and a line in NUM_CLASSES."""
+"""The table of data sets. A new one is a file here of that name, with `load` and `find`, and a line in each table."""
 
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,11 @@ NUM_CLASSES = {
     "fashion_mnist": 10,
     "cifar100": 100,
     "digits": 10,
+}
+IMAGE_SIZES = {  # height and width in pixels
+    "fashion_mnist": 28,
+    "cifar100": 32,
+    "digits": 8,
 }
 DATASETS = tuple(NUM_CLASSES)
 # Random changes of training images, in the order in which they are applied; `augmentation.py` has them.

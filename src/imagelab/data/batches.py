@@ -3,7 +3,7 @@
 Everything random is a function of (seed, epoch): an epoch can be repeated alone, which is what makes resuming exact.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -37,6 +37,7 @@ def make_training_batches(
     epoch: tf.Variable,
     augmentation: str = "none",
     mixing: Mixing = NOTHING,
+    sizes: Sequence[int] = (),
 ) -> tf.data.Dataset:
     """Batches of one epoch, shuffled and augmented as `epoch` (read when iteration begins) and `seed` say.
 
@@ -46,6 +47,7 @@ def make_training_batches(
         epoch: int64 scalar; the caller sets it before each epoch.
         augmentation: none, or names of `augmentation.CHANGES` joined by +.
         mixing: what is mixed; images are float32 then.
+        sizes: height and width of the images in each epoch; they are float32 then. Empty: they stay as they are.
     """
     look_up, num_views = make_look_up(split, num_classes), 1 if isinstance(split, Split) else len(split.views)
     steps = -(-len(split) // batch_size)
@@ -59,11 +61,18 @@ def make_training_batches(
         views = tf.random.stateless_uniform(tf.shape(indices), chance, 0, num_views, tf.int32)
         batch, targets = look_up(indices, views)
         batch = augment(batch, augmentation, chance)
-        return mixing.mix(batch, targets, chance, epoch.read_value()) if mixing else (batch, targets)
+        if mixing:
+            batch, targets = mixing.mix(batch, targets, chance, epoch.read_value())
+        return (resized(batch, tf.gather(sizes, epoch.read_value())) if sizes else batch), targets
 
     batches = tf.data.Dataset.range(1).flat_map(order).apply(tf.data.experimental.assert_cardinality(steps))
-    at_once = 1 if augmentation in CHEAP and not mixing else tf.data.AUTOTUNE
+    at_once = 1 if augmentation in CHEAP and not (mixing or sizes) else tf.data.AUTOTUNE
     return batches.map(look_up_augmented, num_parallel_calls=at_once, deterministic=True).prefetch(4)
+
+
+def resized(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Images float32 of this height and width; what is made smaller is averaged, not skipped."""
+    return tf.image.resize(images, tf.stack([size, size]), antialias=True)
 
 
 def make_look_up(split: Split | ReadSplit, num_classes: int) -> LookUp:

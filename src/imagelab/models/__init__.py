@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+Shape = tuple[int | None, int | None, int]  # height, width, channels
 POOLED_STAGES = {  # of each backbone: how many of its last stages can give features
     "resnet50": 3,
     "vgg16": 3,
@@ -62,7 +63,7 @@ def dropout_rates(model: str, num_classes: int, head: str | None = None) -> tupl
 
 def build_model(
     name: str,
-    image_shape: tuple[int, int, int],
+    image_shape: Shape,
     num_classes: int,
     dropout_rate: float | None = None,
     *,
@@ -75,7 +76,7 @@ def build_model(
     """Build the network `name`, under Keras's current dtype policy; untrained but for a backbone's weights.
 
     Args:
-        image_shape: (height, width, channels) of the images.
+        image_shape: of the images; a network of RESIDUAL takes any height and width where they are None.
         num_classes: length of the probability vector that the network gives.
         dropout_rate: replaces the rate of every dropout layer; None keeps the network's own.
         image_size, weights, head, pooled_stages: of a backbone, see `transfer.transfer_network`; the others have none.

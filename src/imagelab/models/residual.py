@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from imagelab.models import Shape
 from imagelab.models.layers import dropout
 
 MOMENTUM = 0.9  # of batch normalisation: settled after some 40 steps, an epoch of 5,000 images
@@ -13,7 +14,7 @@ Block = tuple[int, int]  # filters, and strides of its first convolution
 
 def residual_network(
     name: str,
-    image_shape: tuple[int, int, int],
+    image_shape: Shape,
     num_classes: int,
     dropout_rate: float | None,
     stochastic_depth: float,

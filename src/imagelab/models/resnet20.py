@@ -2,11 +2,12 @@
 
 import keras
 
+from imagelab.models import Shape
 from imagelab.models.residual import residual_network
 
 
 def build(
-    image_shape: tuple[int, int, int],
+    image_shape: Shape,
     num_classes: int,
     dropout_rate: float | None = None,
     stochastic_depth: float = 0.0,

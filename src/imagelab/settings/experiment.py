@@ -118,6 +118,13 @@ class ExperimentSettings(Techniques):
             raise ValueError(f"model={model} has {most} to choose from")
         return pooled_stages
 
+    @field_validator("time_limit")
+    @classmethod
+    def knows_how_long_epochs_take(cls, time_limit: float | None, info: ValidationInfo) -> float | None:
+        if time_limit and info.data.get("progressive") not in (None, "none"):
+            raise ValueError("does not go with progressive, whose last epochs take longest: give fewer epochs")
+        return time_limit
+
     @field_validator("limit")
     @classmethod
     def leaves_images_to_validate_on(cls, limit: int | None, info: ValidationInfo) -> int | None:

@@ -8,7 +8,7 @@ from imagelab.settings.experiment import ExperimentSettings
 
 REFUSED = (
     *("learning_rate", "learning_rate_schedule", "warmup_epochs", "epochs", "early_stopping_patience", "monitor"),
-    *("time_limit", "mix_off_epochs", "average_epochs"),
+    *("time_limit", "mix_off_epochs", "progressive", "average_epochs"),
     *("fine_tune_epochs", "fine_tune_at", "fine_tune_learning_rate"),
 )
 LEAST_RANGE = 10  # the highest rate over the lowest

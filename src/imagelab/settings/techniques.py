@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from imagelab.data import AUGMENTATIONS
+from imagelab.data import AUGMENTATIONS, IMAGE_SIZES
 from imagelab.errors import SettingsError
-from imagelab.models import RESIDUAL
+from imagelab.models import BACKBONES, RESIDUAL
 from imagelab.settings.kinds import Kind
-from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens
+from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens, rising_sizes
 
 LEAST_ALPHA = 0.05  # of mixup and CutMix
 
@@ -73,6 +73,11 @@ class Techniques(BaseModel):
         None, ge=0, le=1, description="alpha of CutMix, which pastes a part of another image and its label; 0: off"
     )
     mix_off_epochs: int | None = Field(None, ge=0, le=10_000, description="last epochs without mixup and CutMix")
+    progressive: Annotated[str, AfterValidator(rising_sizes)] | None = Field(
+        None,
+        description="sizes of training images, each for an equal part of the epochs",
+        examples=["none, or rising sizes in pixels joined by colons, such as 16:24:32"],
+    )
     ema: float | None = Field(
         None, ge=0, lt=1, description="decay a batch of the moving average of weights, which is tested and kept; 0: off"
     )
@@ -90,6 +95,22 @@ class Techniques(BaseModel):
         if stochastic_depth and (model := info.data.get("model")) not in (None, *RESIDUAL):
             raise ValueError(f"model={model} has no blocks that could be skipped; these have: {', '.join(RESIDUAL)}")
         return stochastic_depth
+
+    @field_validator("progressive")
+    @classmethod
+    def fits_what_is_trained(cls, progressive: str | None, info: ValidationInfo) -> str | None:
+        dataset, model = info.data.get("dataset"), info.data.get("model")
+        if progressive in (None, "none"):
+            return progressive
+        if model in BACKBONES:
+            raise ValueError(f"model={model} resizes images itself; give image_size")
+        if model not in (None, *RESIDUAL):
+            raise ValueError(f"model={model} takes images of one size; these take any: {', '.join(RESIDUAL)}")
+        if dataset and int(progressive.split(":")[-1]) != (size := IMAGE_SIZES[dataset]):
+            raise ValueError(f"must end with {size}, the size of the images of {dataset}")
+        if info.data.get("learning_rate_schedule") == "plateau":
+            raise ValueError("does not go with plateau: validation scores say little before the last size")
+        return progressive
 
     @field_validator("mixup", "cutmix")
     @classmethod
@@ -122,3 +143,5 @@ class Techniques(BaseModel):
         for name, value in too_long.items():
             if value and value >= epochs:
                 raise SettingsError(f"{name}={value}: must be fewer than the {epochs} epochs")
+        if self.progressive and self.progressive.count(":") >= epochs:
+            raise SettingsError(f"progressive={self.progressive}: has more sizes than there are epochs ({epochs})")

@@ -86,6 +86,10 @@ class TrainSettings(ExperimentSettings):
             )
         if complete.class_weight == "balanced":
             raise SettingsError("class_weight=balanced: does not go with a teacher, whose answers know no weights")
+        if complete.progressive != "none":
+            raise SettingsError(
+                f"progressive={complete.progressive}: does not go with a teacher, who is asked about whole images"
+            )
         if complete.augmentation not in TEACHER_VIEWS:
             raise SettingsError(
                 f"augmentation={complete.augmentation}: with a teacher, who is asked about each view once, it must be "

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from imagelab.data import AUGMENTATIONS, DATASETS
 from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.models import ENSEMBLE, MODELS, REGISTRABLE
 from imagelab.settings.command_line import did_you_mean
+
+LEAST_SIZE = 4  # pixels: networks that halve an image twice keep something of it
 
 
 def one_of(table: Sequence[str]) -> AfterValidator:
@@ -64,6 +67,17 @@ def augmentation_tokens(text: str) -> str:
     if len(set(tokens)) < len(tokens):
         raise ValueError("names a change twice")
     return "+".join(token for token in AUGMENTATIONS if token in tokens)
+
+
+def rising_sizes(text: str) -> str:
+    words = text.split(":")
+    if text == "none":
+        return text
+    if len(words) < 2 or not all(re.fullmatch(r"[1-9]\d{0,3}", word) for word in words):
+        raise ValueError("must be none, or two or more sizes in pixels joined by colons, such as 16:24:32")
+    if int(words[0]) < LEAST_SIZE or any(int(one) >= int(other) for one, other in pairwise(words)):
+        raise ValueError(f"sizes must rise, from at least {LEAST_SIZE} pixels")
+    return text
 
 
 def absolute_path(path: Path) -> Path:

@@ -103,10 +103,11 @@ class AveragedEpochs(keras.callbacks.Callback):
 
 
 class StopEarly(keras.callbacks.EarlyStopping):
-    """Keras's early stopping, which remembers the epochs before an interruption."""
+    """Keras's early stopping, which remembers the epochs before an interruption, and looks at those from `since` on."""
 
-    def __init__(self, monitor: str, patience: int, rows: list[Row]) -> None:
-        super().__init__(monitor=monitor, mode="min" if monitor.endswith("loss") else "max", patience=patience)
+    def __init__(self, monitor: str, patience: int, rows: list[Row], since: int) -> None:
+        mode = "min" if monitor.endswith("loss") else "max"
+        super().__init__(monitor=monitor, mode=mode, patience=patience, start_from_epoch=since)
         self.rows = list(rows)
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -76,7 +76,7 @@ class Fitter:
         refuse_impossible(plan.dtype_policy)
         if plan.is_frozen:
             return self.fit_on_backbone(plan, checkpoints, events)
-        network = self.build(plan, plan.dtype_policy)
+        network = self.build(plan, plan.dtype_policy, of_any_size=bool(plan.sizes))
         events.on_network(network)
         train(network, (self.learned_from(plan), self.splits[1]), checkpoints, plan, on_epoch=events.on_epoch)
         return int(network.count_params())
@@ -116,12 +116,17 @@ class Fitter:
         head = self.build_head(plan, features.length)
         return train_with_rising_rate(head, features.splits[0], plan.of_head(), rising)
 
-    def build(self, plan: FitPlan, policy: str) -> keras.Model:
-        """The plan's network, untrained but for a backbone's weights."""
+    def build(self, plan: FitPlan, policy: str, of_any_size: bool = False) -> keras.Model:
+        """The plan's network, untrained but for a backbone's weights.
+
+        Args:
+            of_any_size: take images of any height and width; the weights are the same.
+        """
         seed_everything(plan.seed)
+        height, width, channels = self.dataset.image_shape
+        shape = (None, None, channels) if of_any_size else (height, width, channels)
         with under_policy(policy):
-            dataset = self.dataset
-            return build_model(plan.model, dataset.image_shape, dataset.num_classes, **plan.network_options)
+            return build_model(plan.model, shape, self.dataset.num_classes, **plan.network_options)
 
     def build_head(self, plan: FitPlan, length: int) -> keras.Model:
         """The head of the plan's network alone, with the same weights as in the network that `build` gives."""
@@ -138,7 +143,7 @@ class Fitter:
         """A batch of images, changed as the plan says, and their targets."""
         train_split, epoch = self.learned_from(plan), tf.Variable(0, dtype=tf.int64, trainable=False)
         options = (self.dataset.num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step)
-        batches = make_training_batches(train_split, *options, Mixing(plan.mixup, plan.cutmix, until=1))
+        batches = make_training_batches(train_split, *options, Mixing(plan.mixup, plan.cutmix, until=1), plan.sizes)
         images, targets = next(iter(batches))
         return images.numpy(), targets.numpy()[:, : self.dataset.num_classes]
 

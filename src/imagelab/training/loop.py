@@ -83,8 +83,8 @@ def train_phase(
     done, monitor = checkpoints.rows_of(phase), checkpoints.monitor
     if most is not None and len(done) >= most:
         return
-    patience = plan.early_stopping_patience or plan.epochs
-    if is_over([cost(row, monitor) for row in done], plan.epochs, patience):
+    patience, since = plan.early_stopping_patience or plan.epochs, plan.first_whole_epoch
+    if is_over([cost(row, monitor) for row in done[since:]], plan.epochs - since, patience):
         return
     if checkpoints.is_out_of_time(plan.time_limit):
         say(OUT_OF_TIME.format(plan.time_limit))
@@ -102,7 +102,7 @@ def train_phase(
         keras.callbacks.TerminateOnNaN(),
         complete,
         progress,
-        StopEarly(monitor, patience, done),
+        StopEarly(monitor, patience, done, since),
         *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
         *([StopAfter(len(checkpoints.rows) - len(done) + most)] if most else []),
     ]
@@ -159,6 +159,7 @@ def fit(
     batches = make_training_batches(
         *(train_split, num_classes, plan.batch_size, plan.seed, epoch, plan.changes_at_each_step),
         Mixing(plan.mixup, plan.cutmix, last_epoch - plan.mix_off_epochs),
+        plan.sizes,
     )
     try:
         model.fit(

@@ -33,6 +33,7 @@ class FitPlan:
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_off_epochs: int = 0
+    progressive: str = "none"
     ema: float = 0.0
     average_epochs: int = 0
     stochastic_depth: float = 0.0
@@ -94,9 +95,23 @@ class FitPlan:
         return "none" if self.teacher else self.augmentation
 
     @property
+    def sizes(self) -> list[int]:
+        """Height and width of the training images in each epoch; empty where all are whole.
+
+        Each size has an equal share of the epochs; where they do not divide, the later ones have one more.
+        """
+        sizes = [] if self.progressive == "none" else [int(size) for size in self.progressive.split(":")]
+        return [sizes[((epoch + 1) * len(sizes) - 1) // self.epochs] for epoch in range(self.epochs) if sizes]
+
+    @property
+    def first_whole_epoch(self) -> int:
+        """Number of the first epoch, from 0, whose images are whole: what networks score before says little."""
+        return self.sizes.index(self.sizes[-1]) if self.sizes else 0
+
+    @property
     def changes_images(self) -> bool:
         """Whether the network learns from changed images."""
-        return self.augmentation != "none" or bool(self.mixup or self.cutmix)
+        return self.augmentation != "none" or bool(self.mixup or self.cutmix or self.sizes)
 
     @property
     def network_options(self) -> dict[str, Any]:
