@@ -101,7 +101,7 @@ def test_nothing_is_suggested_where_the_loss_did_not_fall(losses: list[float]) -
     [
         ("learning_rate=0.1", "learning_rate=0.1: has no effect on find_lr"),
         ("epochs=3", "epochs=3: has no effect on find_lr"),
-        ("progressive=4:8", "progressive=4:8: has no effect on find_lr"),
+        ("progressive=none", "progressive=none: has no effect on find_lr"),
         ("mix_off_epochs=3", "mix_off_epochs=3: has no effect on find_lr"),
         ("resume=" + "0" * 32, "there is no setting named 'resume'"),
         ("seeds=3", "there is no setting named 'seeds'"),
