@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagelab.settings import ReproduceSettings
     from imagelab.tables import Row
 
-NO_REFERENCE = "The reference states nothing of these data sets."
+NO_REFERENCE = "The reference states nothing of these networks on these data sets."
 TABLE = "The reference beside ours: test accuracy, parameters, time"
 FINDINGS = "The reference's findings beside ours"
 CAVEATS = "Where the reference's own recipe cannot give its number"
