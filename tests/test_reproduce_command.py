@@ -80,7 +80,7 @@ def check_report(project: Project, runs: dict[str, Any], output: str) -> None:
     assert list(table["model"]) == ["basic_ann", "basic_cnn"]
     for run in (runs["basic_ann"], runs["basic_cnn"]):
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert "The reference states nothing of these data sets." in (folder / "report.html").read_text()
+    assert "The reference states nothing of these networks on these data sets." in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
