@@ -35,4 +35,4 @@ def prepare(settings: ExperimentSettings, folder: Path) -> Fit:
     fitter = Fitter(dataset, SplitSpec(**settings.arguments_of(SplitSpec)), settings.feature_cache_limit)
     policy = choose_dtype_policy(settings.mixed_precision)
     plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
-    return Fit(fitter, plan, Checkpoints(folder))
+    return Fit(fitter, plan, Checkpoints(folder, str(settings.monitor)))

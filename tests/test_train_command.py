@@ -201,7 +201,7 @@ def test_sigterm_to_mlflow_run_as_ctrl_c_does(project: Project) -> None:
 def test_a_run_interrupted_elsewhere_is_resumed_from_the_store(project: Project) -> None:
     import shutil
 
-    process = project.train(*LONG)
+    process = project.train(*LONG, "average_epochs=11")  # the average is there, too
     wait_until(lambda: project.epochs_done() >= 2, process=process)
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 130

@@ -19,13 +19,16 @@ def instruction_sets(*wanted: str, cpuinfo: Path = CPUINFO) -> list[str]:
     return [name for name in wanted if name in flags]
 
 
-def is_faster_in_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
+def is_faster_in_bfloat16(cpuinfo: Path = CPUINFO, with_amx: bool = True) -> bool:
     """Whether this processor multiplies more numbers a second in bfloat16 than in float32.
 
     Intel's AVX512-BF16 uses one port where its float32 uses two, so only AMX gains; AMD's is twice as fast.
+
+    Args:
+        with_amx: whether AMX may be used, where it is.
     """
     if cpuinfo_line("vendor_id", cpuinfo) == "GenuineIntel":
-        return bool(instruction_sets("amx_bf16", cpuinfo=cpuinfo))
+        return with_amx and bool(instruction_sets("amx_bf16", cpuinfo=cpuinfo))
     return bool(instruction_sets("avx512_bf16", "amx_bf16", cpuinfo=cpuinfo))
 
 

@@ -13,7 +13,7 @@ MODELS_OF = {
     "digits": ("basic_ann", "basic_cnn", "deeper_cnn"),
 }
 # Networks that it has not, for small images; with recipe=best, or by name, they are trained beside its own.
-BEYOND = {"fashion_mnist": ("small_resnet",), "cifar100": ("small_resnet",)}
+BEYOND_REFERENCE = {"fashion_mnist": ("small_resnet",), "cifar100": ("small_resnet",)}
 
 
 @dataclass(frozen=True)

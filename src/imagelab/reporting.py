@@ -138,11 +138,10 @@ def report_training(run: Run, model: keras.Model, rows: list[dict[str, Any]], be
         "best_val_accuracy": best["val_accuracy"],
         "training_seconds": sum(row["epoch_seconds"] for row in rows),
     }
-    work = {
-        "training_processor_seconds": sum(row.get("epoch_processor_seconds", 0.0) for row in rows),
-        "parameter_count": model.count_params(),
-    }
-    run.log_metrics(totals | work, best["epoch"], best["timestamp"])
+    counted = {"parameter_count": model.count_params()}
+    if all("epoch_processor_seconds" in row for row in rows):  # an older version did not measure them
+        counted["training_processor_seconds"] = sum(row["epoch_processor_seconds"] for row in rows)
+    run.log_metrics(totals | counted, best["epoch"], best["timestamp"])
     run.log_table("curves.csv", pd.DataFrame(rows))
     run.log_figure("figures/curves.png", draw_curves(rows, best["epoch"], title_of(run)))
     run.log_page("figures/curves.html", explore_curves(rows, best["epoch"], title_of(run)))

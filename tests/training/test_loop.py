@@ -9,9 +9,9 @@ import pytest
 from imagelab.data.dataset import Split
 from imagelab.errors import DivergedError, Interrupted, OutOfMemoryError, SettingsError
 from imagelab.models import build_model
-from imagelab.training import Checkpoints
+from imagelab.training import Checkpoints, precision
 from imagelab.training.loop import predict, train
-from imagelab.training.precision import choose_dtype_policy, has_fast_bfloat16, refuse_impossible, under_policy
+from imagelab.training.precision import choose_dtype_policy, refuse_impossible, under_policy
 from imagelab.training.schedules import plateau_rate
 from tests.conftest import thorough
 from tests.training.plans import DIGITS, SPLITS, make_plan, skip_without
@@ -258,6 +258,7 @@ def test_training_ends_when_the_time_is_up(tmp_path: Path, capsys: pytest.Captur
     assert "the time is up" not in capsys.readouterr().err
     shorter = {"epochs": 9, "time_limit": 0.9}
     assert len(fit(tmp_path / "shorter", on_epoch=take, **shorter)[0].rows) == 2
+    assert capsys.readouterr().err.count("the time is up") == 1
 
 
 def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,6 +286,19 @@ def test_schedules_span_the_epochs_that_fit_into_the_time(tmp_path: Path, capsys
             fit(tmp_path / "parts", on_epoch=interrupt, **settings)
     parts, _ = fit(tmp_path / "parts", **settings)
     assert curves(parts) == curves(whole)
+
+
+def test_compiling_for_the_shorter_schedule_takes_time_too(tmp_path: Path) -> None:
+    """Epochs 1 and 3 compile."""
+
+    def take(row: dict[str, Any]) -> None:
+        row["epoch_seconds"] = 4.0 if row["epoch"] in (1, 3) else 1.0
+
+    settings = {"epochs": 500, "time_limit": 18 / 60, "learning_rate_schedule": "cosine", "gradient_accumulation": 250}
+    settings["early_stopping_patience"] = 0
+    rows = fit(tmp_path, on_epoch=take, **settings)[0].rows
+    assert len(rows) == 2 + (18 - 4 - 4 - 3)
+    assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-7)
 
 
 def test_no_phase_takes_the_time_of_the_one_before(tmp_path: Path) -> None:
@@ -341,9 +355,14 @@ def test_a_checkpoint_cut_short_is_not_seen(tmp_path: Path) -> None:
     assert again.rows == checkpoints.rows
 
 
-def test_bfloat16_is_chosen_only_where_it_is_native() -> None:
-    assert choose_dtype_policy("auto") == ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
+@pytest.mark.parametrize("faster", [True, False])
+def test_bfloat16_is_chosen_only_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(precision, "is_faster_in_bfloat16", lambda with_amx: faster and with_amx)
+    assert choose_dtype_policy("auto") == ("mixed_bfloat16" if faster else "float32")
     assert choose_dtype_policy("float16") == "mixed_float16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert choose_dtype_policy("auto") == "float32"
 
 
 def test_a_limit_of_onednn_below_bfloat16_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from imagelab.models import BACKBONES
-from imagelab.reference import BEYOND, MODELS_OF
+from imagelab.reference import BEYOND_REFERENCE, MODELS_OF
 from imagelab.settings.compare import OutputFolder, names_of
 from imagelab.settings.train import MOST_SEEDS, TrainSettings, list_of_seeds
 from imagelab.settings.values import WeightsName
 
 Pair = tuple[str, str]  # a data set and a model
-MODELS = tuple(dict.fromkeys(model for models in (*MODELS_OF.values(), *BEYOND.values()) for model in models))
+MODELS = tuple(dict.fromkeys(model for models in (*MODELS_OF.values(), *BEYOND_REFERENCE.values()) for model in models))
 
 
 class ReproduceSettings(BaseModel):
@@ -60,7 +60,7 @@ class ReproduceSettings(BaseModel):
             if name and name not in {dataset for dataset, _ in self.pairs}:
                 raise ValueError(
                     f"model={self.model}: reproduce trains none of these on {name}, but only: "
-                    f"{', '.join((*MODELS_OF[name], *BEYOND.get(name, ())))}"
+                    f"{', '.join((*MODELS_OF[name], *BEYOND_REFERENCE.get(name, ())))}"
                 )
         return self
 
@@ -72,7 +72,7 @@ class ReproduceSettings(BaseModel):
 
     def models_of(self, dataset: str) -> list[str]:
         """The networks that are trained on a data set."""
-        known = (*MODELS_OF[dataset], *BEYOND.get(dataset, ()))
+        known = (*MODELS_OF[dataset], *BEYOND_REFERENCE.get(dataset, ()))
         if self.model is not None:
             return [model for model in known if model in self.model.split(",")]
         return list(known if self.recipe == "best" else MODELS_OF[dataset])

@@ -43,7 +43,7 @@ class Techniques(BaseModel):
         None,
         ge=0,
         le=1,
-        description="share of each kernel that a step of size 1 takes away; not given: 0.004 for adamw, else 0",
+        description="share of each kernel that a step of size 1 takes away; nowhere given: 0.004 for adamw, else 0",
     )
     gradient_clipping: float | None = Field(
         None, ge=0, le=1e6, description="longest gradient (norm over all weights); longer ones are shortened; 0: any"
@@ -124,8 +124,6 @@ class Techniques(BaseModel):
     def averages_once(cls, average_epochs: int | None, info: ValidationInfo) -> int | None:
         if average_epochs and (ema := info.data.get("ema")):
             raise ValueError(f"ema={ema:g} averages the weights, too; give one of them")
-        if average_epochs == 1:
-            raise ValueError("one epoch alone is no average; give at least 2, or 0")
         return average_epochs
 
     def refuse_too_few_epochs(self, epochs: int) -> None:
@@ -145,3 +143,9 @@ class Techniques(BaseModel):
                 raise SettingsError(f"{name}={value}: must be fewer than the {epochs} epochs")
         if self.progressive and self.progressive.count(":") >= epochs:
             raise SettingsError(f"progressive={self.progressive}: has more sizes than there are epochs ({epochs})")
+        whole = -(-epochs // ((self.progressive or "").count(":") + 1))
+        if self.average_epochs and self.average_epochs > whole:
+            raise SettingsError(
+                f"average_epochs={self.average_epochs}: must be at most {whole}, the epochs at the last size of "
+                f"progressive={self.progressive}"
+            )

@@ -214,5 +214,6 @@ class Run:
 
     def log_checkpoints(self) -> None:
         """Put the checkpoints where another machine can resume from them."""
-        for path in sorted(self.checkpoint_folder.glob("[!p]*.keras")) + sorted(self.checkpoint_folder.glob("*.json")):
-            self.log_file(f"checkpoints/{path.name}", path)
+        for pattern in ("[!p]*.keras", "[!p]*.npz", "*.json"):
+            for path in sorted(self.checkpoint_folder.glob(pattern)):
+                self.log_file(f"checkpoints/{path.name}", path)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from imagelab.models.layers import layers_of
-from imagelab.training.checkpoints import Checkpoints, Row, cost
+from imagelab.training.checkpoints import EPOCHS_TO_MEASURE, Checkpoints, Row, cost
 from imagelab.training.plan import FitPlan
 from imagelab.training.schedules import plateau_rate
 
@@ -117,26 +117,20 @@ class StopEarly(keras.callbacks.EarlyStopping):
 
 
 class StopInTime(keras.callbacks.Callback):
-    """Ends the training where another epoch would end beyond the time limit; stands after what completes epochs."""
+    """Ends the training where another epoch would end beyond the time limit; stands after what completes epochs.
 
-    def __init__(self, checkpoints: Checkpoints, minutes: float) -> None:
+    It also ends, to be gone on with by a shorter plan, where two epochs have shown that not all of the plan's fit.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, phase: str, plan: FitPlan) -> None:
         super().__init__()
-        self.checkpoints, self.minutes = checkpoints, minutes
+        self.checkpoints, self.phase, self.plan = checkpoints, phase, plan
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.checkpoints.is_out_of_time(self.minutes):
-            self.model.stop_training = True
-
-
-class StopAfter(keras.callbacks.Callback):
-    """Ends the training after the epoch with this number, from 1."""
-
-    def __init__(self, last: int) -> None:
-        super().__init__()
-        self.last = last
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if epoch + 1 >= self.last:
+        minutes = self.plan.time_limit or 0
+        measured = self.checkpoints.are_kept and len(self.checkpoints.rows_of(self.phase)) == EPOCHS_TO_MEASURE
+        too_many = measured and self.checkpoints.epochs_in_time(self.phase, minutes) < self.plan.epochs
+        if too_many or self.checkpoints.is_out_of_time(minutes):
             self.model.stop_training = True
 
 

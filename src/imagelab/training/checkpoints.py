@@ -25,6 +25,7 @@ import numpy as np
 from imagelab.atomic_files import replace_durably, write_durably
 
 Row = dict[str, Any]
+EPOCHS_TO_MEASURE = 2  # which tell how many fit into a time limit: the first alone has compiling in it
 
 
 def cost(row: Row, monitor: str) -> float:
@@ -70,14 +71,16 @@ class Checkpoints:
     def epochs_in_time(self, phase: str, minutes: float) -> int:
         """How many epochs a phase can have, as long as its second one, until another would end beyond so many minutes.
 
-        A function of rows that stay as they are: a resumed training finds the same number.
+        The third one compiles again. A function of rows that stay as they are: a resumed training finds the same.
         """
         rows = self.rows_of(phase)
-        if len(rows) < 2:
+        if len(rows) < EPOCHS_TO_MEASURE:
             return 1
-        first, second = (row["epoch_seconds"] for row in rows[:2])
+        first, second = (row["epoch_seconds"] for row in rows[:EPOCHS_TO_MEASURE])
+        compiling = max(0.0, first - second)
         before = sum(row["epoch_seconds"] for row in self.rows[: rows[0]["epoch"] - 1])
-        return max(2, 2 + int((60 * minutes - before - first - max(first, second)) / second))
+        left = 60 * minutes - before - first - max(first, second) - compiling
+        return max(EPOCHS_TO_MEASURE, EPOCHS_TO_MEASURE + int(left / second))
 
     def save(self, model: keras.Model, row: Row, averaged: AbstractContextManager[None] | None = None) -> None:
         """Complete an epoch: the network's file first, then the best one's, then the rows; each moved into place.

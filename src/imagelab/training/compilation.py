@@ -26,10 +26,6 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int, at_once: int = 
     if plan.l2:
         penalize_kernels(model, plan.l2)
     of_all, of_warmup = (epochs * steps for epochs in (plan.epochs, plan.warmup_epochs))
-    if plan.gradient_accumulation > of_all:
-        raise SettingsError(
-            f"gradient_accumulation={plan.gradient_accumulation}: there are {of_all} batches in all, none for an update"
-        )
     rate = make_learning_rate(plan.learning_rate, plan.learning_rate_schedule, of_all, of_warmup)
     loss, accuracy, top_k_accuracy = loss_and_metrics(plan)
     metrics = [accuracy]
@@ -46,6 +42,19 @@ def compile_model(model: keras.Model, plan: FitPlan, steps: int, at_once: int = 
     )
     fuse(model.optimizer)
     fuse_batch_normalization(model)
+
+
+def refuse_no_update(plan: FitPlan, batches: int) -> None:
+    """Refuse a training that is over before its first update.
+
+    Raises:
+        SettingsError: with the number of batches.
+    """
+    if plan.gradient_accumulation > batches:
+        raise SettingsError(
+            f"gradient_accumulation={plan.gradient_accumulation}: there are {batches} batches in all, "
+            "none for an update"
+        )
 
 
 def loss_and_metrics(plan: FitPlan) -> tuple[keras.losses.Loss, Any, type[keras.metrics.Metric]]:

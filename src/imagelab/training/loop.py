@@ -19,19 +19,17 @@ from imagelab.training.callbacks import (
     CompleteEpoch,
     LowerOnPlateau,
     SeedEachEpoch,
-    StopAfter,
     StopEarly,
     StopInTime,
 )
-from imagelab.training.checkpoints import Checkpoints, Row, cost
-from imagelab.training.compilation import compile_model
+from imagelab.training.checkpoints import EPOCHS_TO_MEASURE, Checkpoints, Row, cost
+from imagelab.training.compilation import compile_model, refuse_no_update
 from imagelab.training.plan import FitPlan
 from imagelab.training.progress import TrainingProgress
 from imagelab.training.regularization import balanced_weights
 from imagelab.training.rising_rate import RisingRate
 
 VALIDATION_BATCH_SIZE = 500
-TO_MEASURE = 2  # epochs from which a time limit tells how many fit: the first alone has compiling in it
 OUT_OF_TIME = "the time is up: another epoch would end after time_limit={:g} minutes"
 
 Splits = tuple[Split | ReadSplit, Split | ReadSplit]  # (train split, validation split)
@@ -58,12 +56,24 @@ def train(
         DivergedError: the loss became NaN or infinite.
         SettingsError: there are too few batches for one update.
     """
-    if plan.time_limit and checkpoints.are_kept and not checkpoints.is_out_of_time(plan.time_limit):
-        train_phase(model, splits, checkpoints, plan, phase, on_epoch, most=TO_MEASURE)
-        planned, plan = plan.epochs, plan.fitted_to_time(checkpoints.epochs_in_time(phase, plan.time_limit))
-        if plan.epochs < planned:
-            say(f"{plan.epochs} of {planned} epochs fit into time_limit={plan.time_limit:g} minutes")
+    refuse_no_update(plan, plan.epochs * steps_of(splits[0], plan))
+    if plan.time_limit and checkpoints.are_kept:
+        if len(checkpoints.rows_of(phase)) < EPOCHS_TO_MEASURE:
+            train_phase(model, splits, checkpoints, plan, phase, on_epoch)
+            if len(checkpoints.rows_of(phase)) != EPOCHS_TO_MEASURE:
+                return
+        plan = fitted_to_time(plan, checkpoints, phase)
     train_phase(model, splits, checkpoints, plan, phase, on_epoch)
+
+
+def fitted_to_time(plan: FitPlan, checkpoints: Checkpoints, phase: str) -> FitPlan:
+    """The plan with as many epochs as fit into its time, said where some of them are still to come."""
+    fitted = plan.fitted_to_time(checkpoints.epochs_in_time(phase, plan.time_limit or 0))
+    is_left = len(checkpoints.rows_of(phase)) < fitted.epochs and not checkpoints.is_out_of_time(plan.time_limit)
+    if fitted.epochs < plan.epochs and is_left:
+        average = f"; average_epochs={fitted.average_epochs}" if fitted.average_epochs < plan.average_epochs else ""
+        say(f"{fitted.epochs} of {plan.epochs} epochs fit into time_limit={plan.time_limit:g} minutes{average}")
+    return fitted
 
 
 def train_phase(
@@ -73,16 +83,9 @@ def train_phase(
     plan: FitPlan,
     phase: str,
     on_epoch: Callable[[Row], None],
-    most: int | None = None,
 ) -> None:
-    """Go on with a phase where the checkpoints end.
-
-    Args:
-        most: epochs of the phase after which it pauses, its schedules being those of the whole.
-    """
+    """Go on with a phase where the checkpoints end; pause where it turns out that not all epochs fit into the time."""
     done, monitor = checkpoints.rows_of(phase), checkpoints.monitor
-    if most is not None and len(done) >= most:
-        return
     patience, since = plan.early_stopping_patience or plan.epochs, plan.first_whole_epoch
     if is_over([cost(row, monitor) for row in done[since:]], plan.epochs - since, patience):
         return
@@ -90,7 +93,7 @@ def train_phase(
         say(OUT_OF_TIME.format(plan.time_limit))
         return
     train_split, val_split = splits
-    compile_model(model, plan, -(-len(train_split) // plan.batch_size))
+    compile_model(model, plan, steps_of(train_split, plan))
     checkpoints.restore(model, phase)
     last_epoch = len(checkpoints.rows) - len(done) + plan.epochs
     averaged = averaged_weights(plan, checkpoints, last_epoch)
@@ -103,8 +106,7 @@ def train_phase(
         complete,
         progress,
         StopEarly(monitor, patience, done, since),
-        *([StopInTime(checkpoints, plan.time_limit)] if plan.time_limit else []),
-        *([StopAfter(len(checkpoints.rows) - len(done) + most)] if most else []),
+        *([StopInTime(checkpoints, phase, plan)] if plan.time_limit else []),
     ]
     validation_data = make_batches(val_split, model.output_shape[-1], VALIDATION_BATCH_SIZE)
     with progress.bar:
@@ -117,6 +119,11 @@ def train_phase(
         )
     if len(checkpoints.rows) < last_epoch and checkpoints.is_out_of_time(plan.time_limit):
         say(OUT_OF_TIME.format(plan.time_limit))
+
+
+def steps_of(train_split: Split | ReadSplit, plan: FitPlan) -> int:
+    """Batches of an epoch."""
+    return -(-len(train_split) // plan.batch_size)
 
 
 def averaged_weights(
@@ -136,8 +143,9 @@ def train_with_rising_rate(
     Args:
         plan: its epochs, schedule and early stopping count for nothing.
     """
-    steps = -(-len(train_split) // plan.batch_size)
+    steps = steps_of(train_split, plan)
     plan = plan.of_rising_rate(epochs=-(-rising.steps // steps))
+    refuse_no_update(plan, plan.epochs * steps)
     compile_model(model, plan, steps, at_once=1)
     fit(model, train_split, plan, plan.epochs, [rising])
 

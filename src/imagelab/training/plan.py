@@ -76,13 +76,11 @@ class FitPlan:
         """The plan with at most so many epochs, two of which are over; what lasts too long for them is shortened."""
         if epochs >= self.epochs:
             return self
-        average_epochs = min(self.average_epochs, epochs - 2)
-        return replace(
-            self,
-            epochs=epochs,
-            warmup_epochs=min(self.warmup_epochs, epochs - 1),
-            average_epochs=average_epochs if average_epochs > 1 else 0,
+        warmup_epochs, average_epochs = (
+            min(self.warmup_epochs, epochs - 1),
+            min(self.average_epochs, max(0, epochs - 2)),
         )
+        return replace(self, epochs=epochs, warmup_epochs=warmup_epochs, average_epochs=average_epochs)
 
     def of_rising_rate(self, epochs: int) -> "FitPlan":
         """The plan of a training whose rate somebody else sets at each step."""

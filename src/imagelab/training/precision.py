@@ -52,7 +52,9 @@ def has_fast_bfloat16() -> bool:
     """Whether the GPU (compute capability 8 or more), or without a GPU the processor, is faster in bfloat16."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return is_faster_in_bfloat16() and not is_kept_from_bfloat16()
+        limit = os.environ.get(LIMIT, "").upper()
+        with_amx = "AMX" in limit or limit in ("", "ALL", "DEFAULT")
+        return is_faster_in_bfloat16(with_amx=with_amx) and not is_kept_from_bfloat16()
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
     return bool(capability[0] >= 8)
 
