@@ -14,17 +14,16 @@ from imagelab.data.mixing import Mixing
 from imagelab.data.split import SplitSpec
 from imagelab.data.taught_images import TaughtImages
 from imagelab.distillation import refuse_early
-from imagelab.errors import DataError, Interrupted, SettingsError
+from imagelab.errors import DataError, SettingsError
 from imagelab.experiment import load_fitter, run_experiment
 from imagelab.features import Teacher
 from imagelab.replication import train
 from imagelab.settings import TrainSettings
 from imagelab.tracking import use_tracking_store
 from imagelab.training import Checkpoints, FitEvents, Fitter
-from imagelab.training.checkpoints import Row
 from imagelab.training.distillation_loss import DistillationLoss
 from tests.conftest import Project
-from tests.training.plans import DIGITS, make_plan
+from tests.training.plans import DIGITS, make_plan, whole_and_interrupted
 
 SPLIT = SplitSpec(split_seed=0, validation_fraction=0.25, limit=700)  # a shard and a part of one
 TAUGHT = {"teacher": "some", "distillation_weight": 0.9, "distillation_temperature": 2.0}
@@ -156,15 +155,7 @@ def test_the_student_learns_what_the_teacher_says_and_is_scored_by_labels(
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 def test_it_goes_on_after_each_epoch_as_if_never_interrupted(fitter: Fitter, tmp_path: Path, mixup: float) -> None:
     plan = make_plan(epochs=3, augmentation="flip+shift", mixup=mixup, mix_off_epochs=1 if mixup else 0, **TAUGHT)
-
-    def interrupt(row: Row) -> None:
-        raise Interrupted
-
-    whole, parts = Checkpoints(tmp_path / "whole"), Checkpoints(tmp_path / "parts")
-    fitter.fit(plan, whole, FitEvents())
-    for _ in range(3):
-        with pytest.raises(Interrupted):
-            fitter.fit(plan, parts, FitEvents(on_epoch=interrupt))
+    whole, parts = whole_and_interrupted(fitter, plan, tmp_path)
     assert [row["val_loss"] for row in parts.rows] == [row["val_loss"] for row in whole.rows]
     assert [row["loss"] for row in parts.rows] == [row["loss"] for row in whole.rows]
 

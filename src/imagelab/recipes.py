@@ -7,7 +7,7 @@ place where it holds: quick and best name only what differs from standard.
 
 from typing import Any
 
-from imagelab.models import BACKBONES
+from imagelab.models import BACKBONES, RESIDUAL
 
 Place = tuple[str, str]  # a data set and a model; either may be ANY, and the model BACKBONE
 Values = dict[str, Any]
@@ -68,8 +68,10 @@ STANDARD: dict[Place, Values] = {
         "fine_tune_at": "100",
         "fine_tune_learning_rate": 0.00001,
     },
-    (ANY, "small_resnet"): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1},
-    (ANY, "resnet20"): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1},
+    **{
+        (ANY, model): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1}
+        for model in RESIDUAL
+    },
     # No weights for it are to be had: it is trained from scratch.
     (ANY, "vit"): {"weights": "none", "image_size": 32, "pooled_stages": 1},
     # `make train` shall take five minutes, set-up and all, on two cores with AVX2.

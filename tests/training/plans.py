@@ -1,12 +1,15 @@
 """Small trainings for tests: a plan, and the digits split in two."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
-from imagelab.training import FitPlan
+from imagelab.errors import Interrupted
+from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
+from imagelab.training.checkpoints import Row
 from imagelab.training.precision import is_kept_from_bfloat16
 
 DIGITS = load_dataset("digits")
@@ -33,3 +36,17 @@ def skip_without(policy: str) -> None:
 
 def make_plan(**given: Any) -> FitPlan:
     return FitPlan(**{**USUAL, **given})
+
+
+def whole_and_interrupted(fitter: Fitter, plan: FitPlan, folder: Path) -> tuple[Checkpoints, Checkpoints]:
+    """What is left of a training, and of the same one when it was interrupted after each of its epochs."""
+
+    def interrupt(row: Row) -> None:
+        raise Interrupted
+
+    whole, parts = Checkpoints(folder / "whole"), Checkpoints(folder / "parts")
+    fitter.fit(plan, whole, FitEvents())
+    for _ in range(plan.epochs):
+        with pytest.raises(Interrupted):
+            fitter.fit(plan, parts, FitEvents(on_epoch=interrupt))
+    return whole, parts

@@ -16,7 +16,7 @@ from imagelab.errors import Interrupted
 from imagelab.training import Checkpoints, FitEvents, Fitter, RisingRate
 from imagelab.training.checkpoints import Row
 from imagelab.training.loop import predict
-from tests.training.plans import DIGITS, SPLITS, make_plan
+from tests.training.plans import DIGITS, SPLITS, make_plan, whole_and_interrupted
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 SMALL = {"model": "small_resnet", "progressive": "4:6:8", "epochs": 3, "batch_size": 32, "learning_rate": 0.003}
@@ -100,15 +100,7 @@ def curves_and_weights(checkpoints: Checkpoints) -> tuple[list[list[float]], lis
 def test_it_goes_on_after_each_size_as_if_never_interrupted(fitter: Fitter, tmp_path: Path) -> None:
     others = {"mixup": 0.4, "augmentation": "flip", "ema": 0.9, "stochastic_depth": 0.3}
     plan = make_plan(**SMALL, **others, early_stopping_patience=1)
-
-    def interrupt(row: Row) -> None:
-        raise Interrupted
-
-    whole, parts = Checkpoints(tmp_path / "whole"), Checkpoints(tmp_path / "parts")
-    fitter.fit(plan, whole, FitEvents())
-    for _ in range(3):
-        with pytest.raises(Interrupted):
-            fitter.fit(plan, parts, FitEvents(on_epoch=interrupt))
+    whole, parts = whole_and_interrupted(fitter, plan, tmp_path)
     assert curves_and_weights(parts) == curves_and_weights(whole)
 
 

@@ -76,16 +76,14 @@ class FitPlan:
         """The plan with at most so many epochs, two of which are over; what lasts too long for them is shortened."""
         if epochs >= self.epochs:
             return self
-        warmup_epochs, average_epochs = (
-            min(self.warmup_epochs, epochs - 1),
-            min(self.average_epochs, max(0, epochs - 2)),
-        )
+        average_epochs = min(self.average_epochs, max(0, epochs - 2))
+        warmup_epochs = min(self.warmup_epochs, epochs - 1)
         return replace(self, epochs=epochs, warmup_epochs=warmup_epochs, average_epochs=average_epochs)
 
     def of_rising_rate(self, epochs: int) -> "FitPlan":
         """The plan of a training whose rate somebody else sets at each step."""
-        plan = replace(self, epochs=epochs, learning_rate_schedule="constant", warmup_epochs=0)
-        return replace(plan, mix_off_epochs=0, average_epochs=0)
+        plan = replace(self, epochs=epochs, learning_rate_schedule="constant")
+        return replace(plan, warmup_epochs=0, mix_off_epochs=0, average_epochs=0)
 
     @property
     def changes_at_each_step(self) -> str:
