@@ -50,7 +50,7 @@ from imagelab.figures.curves import draw_curves
 from imagelab.figures.galleries import draw_samples
 from imagelab.models import build_model
 from imagelab.models.transfer import backbone_of, head_of, unfreeze
-from imagelab.recipes import recommended
+from imagelab.settings import ExperimentSettings
 from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 
 # %%
@@ -75,13 +75,11 @@ draw_samples(
 # %%
 def fit(model, **changes):
     """Train a network; return a row an epoch, and the seconds that the features of a frozen backbone took."""
-    plan = FitPlan(
-        model=model, seed=0, dtype_policy="float32", early_stopping_patience=5,
-        **{**recommended(DATASET, model), "epochs": EPOCHS, **changes},
-    )  # fmt: skip
+    settings = ExperimentSettings(dataset=DATASET, model=model, epochs=EPOCHS, **changes).with_recipe()
+    plan = FitPlan(dtype_policy="float32", **settings.arguments_of(FitPlan))
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
+        checkpoints = Checkpoints(Path(folder), settings.monitor)
         fitter.fit(plan, checkpoints, FitEvents(on_features=lambda features: seconds.append(features.spent.computing)))
     return checkpoints.rows, sum(seconds)
 
@@ -112,8 +110,9 @@ print(f"basic_cnn from nothing: {best(from_nothing)['val_accuracy']:.1%}; guessi
 
 # %%
 own = next((path for path in (Path(OWN_WEIGHTS), weights_folder() / OWN_WEIGHTS) if path.exists()), None)
-options = recommended(DATASET, MODEL) | {"weights": str(own) if own else "imagenet"}
-of_network = {name: options[name] for name in ("weights", "head", "pooled_stages")}
+weights = {"weights": str(own) if own else "imagenet"}
+recipe = ExperimentSettings(dataset=DATASET, model=MODEL, **weights).with_recipe()
+of_network = {**weights, "head": recipe.head, "pooled_stages": recipe.pooled_stages}
 network = build_model(MODEL, dataset.image_shape, dataset.num_classes, image_size=SIZES[0], **of_network)
 
 
@@ -145,7 +144,6 @@ sizes(network)
 # %%
 # %%capture
 # The lines of the epochs are not shown here: see notebook 1.
-weights = {"weights": options["weights"]}
 frozen = {size: fit(MODEL, image_size=size, **weights) for size in SIZES}
 
 # %%

@@ -45,7 +45,7 @@ from imagelab.explanation.grad_cam import GradCam
 from imagelab.explanation.pictures import overlay
 from imagelab.figures.confusion import draw_confusion
 from imagelab.figures.galleries import draw_predictions
-from imagelab.recipes import recommended
+from imagelab.settings import ExperimentSettings
 from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 
 # %% [markdown]
@@ -67,11 +67,11 @@ class Trained:
 
 def train(dataset, limit, epochs):
     """Train basic_cnn with the data set's recipe, on the first `limit` images."""
-    recipe = recommended(dataset.name, "basic_cnn") | {"epochs": epochs}
-    plan = FitPlan(model="basic_cnn", seed=0, dtype_policy="float32", early_stopping_patience=5, **recipe)
+    settings = ExperimentSettings(dataset=dataset.name, model="basic_cnn", epochs=epochs).with_recipe()
+    plan = FitPlan(dtype_policy="float32", **settings.arguments_of(FitPlan))
     fitter = Fitter(dataset, SplitSpec(split_seed=0, validation_fraction=0.1, limit=limit), feature_cache_limit=20)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
+        checkpoints = Checkpoints(Path(folder), settings.monitor)
         fitter.fit(plan, checkpoints, FitEvents())
         network = fitter.best_network(plan, checkpoints)
     return Trained(dataset, network, ask(network, dataset, fitter.splits[1]), ask(network, dataset, dataset.test))
