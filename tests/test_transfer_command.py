@@ -66,7 +66,7 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
 def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had_happened(
     project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
 ) -> None:
-    slower = [word.replace("image_size=32", "image_size=96") for word in typed] + list(FINE_TUNING)
+    slower = [word.replace("image_size=32", "image_size=64") for word in typed] + list(FINE_TUNING)
     whole = project.train(*slower, IMAGELAB_FEATURE_CACHE=str(tmp_path / "other"))
     assert finish(whole)[0] == 0
     (reference,) = project.runs()
