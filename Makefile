@@ -54,8 +54,8 @@ ui: setup ## open the runs on http://127.0.0.1:5000
 doctor: setup ## what this machine has, and what to type next
 	@python -m entrypoints.doctor
 
-# One process more than two cores: many tests wait for something.
-PYTEST := python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
+# More processes than two cores: many tests wait for something.
+PYTEST := python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 test: setup ## run the tests; some by ARGS="-k settings"
 	$(PYTEST) $(ARGS)

@@ -37,7 +37,7 @@ OFF: Values = {
 ONE_CYCLE: Values = {
     "optimizer": "adamw",
     "weight_decay": 0.05,
-    "learning_rate": 0.004,
+    "learning_rate": 0.003,
     "learning_rate_schedule": "one_cycle",
     "monitor": "val_accuracy",
     "early_stopping_patience": 0,  # the rate is still high when a third of the epochs is over
@@ -69,7 +69,13 @@ STANDARD: dict[Place, Values] = {
         "fine_tune_learning_rate": 0.00001,
     },
     **{
-        (ANY, model): {**ONE_CYCLE, "epochs": 10, "augmentation": "flip+shift", "label_smoothing": 0.1}
+        (ANY, model): {
+            **ONE_CYCLE,
+            "epochs": 10,
+            "learning_rate": 0.004,
+            "augmentation": "flip+shift",
+            "label_smoothing": 0.1,
+        }
         for model in RESIDUAL
     },
     # No weights for it are to be had: it is trained from scratch.
@@ -94,18 +100,43 @@ BEST: dict[Place, Values] = {
     ("fashion_mnist", "basic_ann"): {
         **ONE_CYCLE,
         "epochs": 50,
-        "learning_rate": 0.003,
         "weight_decay": 0.1,
         "dropout_rate": 0.1,
     },
     ("cifar100", "basic_ann"): {
         **ONE_CYCLE,
         "epochs": 50,
+        "learning_rate": 0.004,
         "weight_decay": 0.1,
         "dropout_rate": 0.0,
         "augmentation": "flip+shift",
     },
-    ("fashion_mnist", "basic_cnn"): {"epochs": 15, "batch_size": 128, "learning_rate": 0.002},
+    ("fashion_mnist", "basic_cnn"): {
+        **ONE_CYCLE,
+        "epochs": 40,
+        "batch_size": 128,
+        "weight_decay": 0.1,
+        "dropout_rate": 0.3,
+        "augmentation": "flip",
+    },
+    ("cifar100", "basic_cnn"): {
+        **ONE_CYCLE,
+        "epochs": 40,
+        "dropout_rate": 0.2,
+        "augmentation": "flip+shift",
+    },
+    ("fashion_mnist", "deeper_cnn"): {
+        **ONE_CYCLE,
+        "epochs": 30,
+        "dropout_rate": 0.2,
+        "augmentation": "flip",
+    },
+    ("cifar100", "deeper_cnn"): {
+        **ONE_CYCLE,
+        "epochs": 30,
+        "dropout_rate": 0.1,
+        "augmentation": "flip+shift",
+    },
 }
 
 STRENGTHS: dict[str, dict[Place, Values]] = {"quick": QUICK, "standard": {}, "best": BEST}
