@@ -87,6 +87,10 @@ def check_report(project: Project, runs: dict[str, Any], output: str) -> None:
     ("settings", "said"),
     [
         (("dataset=digits", "model=resnet50"), "model=resnet50: reproduce trains none of these on digits, but only: "),
+        (
+            ("dataset=fashion_mnist", "model=basic_ann,resnet50"),
+            "model=resnet50: reproduce does not train it on fashion_mnist; leave it out",
+        ),
         (("seeds=0",), "seeds=0: must be 1 to 100 seeds, or a list of them such as 0,1,2"),
         (("recipe=fast",), "recipe=fast: "),
         (("dataset=digits", "output=/proc/none"), "output=/proc/none: cannot be made"),

@@ -113,7 +113,7 @@ def report(settings: ReproduceSettings, parent: Run) -> str:
         show(f"- {text}")
     log_report(parent, comparison, reproduction)
     page = settings.output / "report.html"
-    return f"reproduced {len(settings.pairs)} networks; open {page}; run {parent.run_id}: {parent.address}"
+    return f"reproduced {settings.networks_text}; open {page}; run {parent.run_id}: {parent.address}"
 
 
 def compare_children(parent: Run, settings: ReproduceSettings) -> "Comparison":

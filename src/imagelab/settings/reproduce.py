@@ -62,6 +62,9 @@ class ReproduceSettings(BaseModel):
                     f"model={self.model}: reproduce trains none of these on {name}, but only: "
                     f"{', '.join((*MODELS_OF[name], *BEYOND_REFERENCE.get(name, ())))}"
                 )
+        for name in (self.model or "").split(","):
+            if name and name not in {model for _, model in self.pairs}:
+                raise ValueError(f"model={name}: reproduce does not train it on {self.dataset}; leave it out")
         return self
 
     @property
@@ -84,6 +87,10 @@ class ReproduceSettings(BaseModel):
     @property
     def seeds_text(self) -> str:
         return f"seed{'s' if len(self.seed_list) > 1 else ''} {self.seeds}"
+
+    @property
+    def networks_text(self) -> str:
+        return f"{len(self.pairs)} network{'s' if len(self.pairs) > 1 else ''}"
 
     def trainings(self) -> list[TrainSettings]:
         """The settings of every training: those of one network one after the other."""
