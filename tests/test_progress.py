@@ -81,6 +81,18 @@ def test_a_long_epoch_is_not_silent(clock: Clock, capsys: pytest.CaptureFixture[
     ]
 
 
+def test_the_first_moments_after_compiling_are_no_speed(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with EpochProgress(1, 1000, clock=clock) as progress:
+        progress.begin_epoch(1, 100)
+        clock.now += 6
+        for batches in (1, 2):
+            clock.now += 0.001
+            progress.update(batches)
+        clock.now += 1.999
+        progress.update(4)
+    assert capsys.readouterr().err.splitlines() == ["epoch 1/1  4 of 100 batches  15 images/s  1 min left"]
+
+
 def test_time_left_counts_validation_and_checkpoints(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with EpochProgress(3, 1000, clock=clock) as progress:
         run_epoch(progress, clock, 1)

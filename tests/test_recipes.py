@@ -1,14 +1,12 @@
-from dataclasses import fields
 from itertools import product
 
 import pytest
 
 from imagelab.data import DATASETS
 from imagelab.models import BACKBONES, MODELS
-from imagelab.recipes import BACKBONE, OFF, STANDARD, STRENGTHS, recommended
+from imagelab.recipes import BACKBONE, STANDARD, STRENGTHS, recommended
 from imagelab.settings import ExperimentSettings, Kind, names_of_kind
 from imagelab.settings.command_line import parse
-from imagelab.training import FitPlan
 
 PLACES = {place for table in (STANDARD, *STRENGTHS.values()) for place in table}
 
@@ -30,11 +28,6 @@ def test_recipes_cover_every_setting_without_a_default() -> None:
         assert set(recommended("digits", "basic_ann", strength)) == without - of_backbones
         assert set(recommended("digits", "resnet50", strength)) == without
         assert set(recommended("digits", "vit", strength)) == without
-
-
-def test_a_technique_that_is_not_named_is_off_everywhere() -> None:
-    defaults = {field.name: field.default for field in fields(FitPlan)}
-    assert {name: defaults[name] for name in OFF} == OFF
 
 
 def test_every_place_of_the_tables_is_known() -> None:

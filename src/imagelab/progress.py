@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from imagelab.console import say
 
 FIRST_LINE, BETWEEN_LINES = 5.0, 30.0  # seconds until the first line, and from one to the next
+LEAST_MEASURED = 1.0  # seconds over which the speed in a line is measured
 BETWEEN_REFRESHES = 0.1  # seconds from one state of the bar to the next
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -150,7 +151,7 @@ class EpochProgress:
         """So many batches of this epoch are done."""
         now, text = self.clock(), ""
         self.rate = self.speed.measure(now, batches)
-        if self.rate:
+        if self.rate and (self.display.is_live or now - (self.speed.since or now) >= LEAST_MEASURED):
             left = in_words(self.seconds_left(now, batches))
             text = f"{self.rate * self.images / self.steps:,.0f} images/s  {left} left{self.in_phase}"
         if self.display.is_live:
@@ -178,8 +179,7 @@ class EpochProgress:
 
     def seconds_left(self, now: float, batches: int) -> float:
         """Of this epoch and those after it, when so many batches are done."""
-        left = (self.steps - batches) / self.rate
-        an_epoch = self.steps / self.rate
+        left, an_epoch = (self.steps - batches) / self.rate, self.steps / self.rate
         if self.seconds:
             an_epoch = self.seconds_an_epoch()
             left = max(left, an_epoch - (now - self.started))

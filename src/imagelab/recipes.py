@@ -15,6 +15,8 @@ Values = dict[str, Any]
 ANY = "any"
 BACKBONE = "backbone"  # any model of BACKBONES
 
+PLATEAU_PATIENCE = 3  # epochs without a better one after which learning_rate_schedule=plateau lowers the rate
+
 # Every technique switched off; runs of before they existed were trained so.
 OFF: Values = {
     "optimizer": "adam",

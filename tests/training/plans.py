@@ -8,6 +8,7 @@ import pytest
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.errors import Interrupted
+from imagelab.recipes import OFF
 from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 from imagelab.training.checkpoints import Row
 from imagelab.training.precision import is_kept_from_bfloat16
@@ -15,6 +16,7 @@ from imagelab.training.precision import is_kept_from_bfloat16
 DIGITS = load_dataset("digits")
 SPLITS = SplitSpec(split_seed=0, validation_fraction=0.1).split(DIGITS.train)
 USUAL = {
+    **OFF,
     "model": "basic_ann",
     "epochs": 4,
     "batch_size": 64,
@@ -24,6 +26,7 @@ USUAL = {
     "augmentation": "none",
     "early_stopping_patience": 5,
     "seed": 0,
+    "dropout_rate": None,
     "dtype_policy": "float32",
 }
 

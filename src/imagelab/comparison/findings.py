@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagelab.comparison.pairs import Pair, find_pair, p_text
-from imagelab.comparison.training import Configuration
+from imagelab.comparison.training import WHOLE_SECONDS, Configuration
 from imagelab.evaluation.significance import SIGNIFICANT, share_differs, shares_differ
 from imagelab.models import BACKBONES
 
@@ -81,9 +81,12 @@ def difference_in_words(pairs: Sequence[Pair], one: Configuration, other: Config
 
 
 def price(one: Configuration, other: Configuration) -> str:
-    """How many times the parameters and seconds; the seconds were measured on whatever machines trained them."""
+    """How many times the parameters and seconds, features of a frozen backbone included.
+
+    The seconds were measured on whatever machines trained them.
+    """
     words = []
-    for metric, name in (("parameter_count", "parameters"), ("training_seconds", "seconds of training")):
+    for metric, name in (("parameter_count", "parameters"), (WHOLE_SECONDS, "seconds of training")):
         mine, others = one.mean_of(metric), other.mean_of(metric)
         if mine > 0 and others > 0:
             words.append(f"{mine / others:.2g} times the {name} ({mine:,.0f} to {others:,.0f})")

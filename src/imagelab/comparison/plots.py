@@ -9,7 +9,7 @@ import pandas as pd
 from imagelab.comparison.comparison import Comparison
 from imagelab.comparison.report import Plot
 from imagelab.comparison.table import percent, shown
-from imagelab.comparison.training import Configuration
+from imagelab.comparison.training import WHOLE_SECONDS, Configuration
 from imagelab.figures.comparison import (
     CURVES,
     explore_accuracies,
@@ -56,7 +56,7 @@ def curves_plot(comparison: Comparison) -> Plot:
 def cost_plots(comparison: Comparison) -> Iterator[Plot]:
     styles = {each.label: index for index, each in enumerate(comparison.compared)}  # as the curves have
     for name, ours in by_dataset(comparison.compared):
-        metrics = {"accuracy": "test_accuracy", "parameters": "parameter_count", "seconds": "training_seconds"}
+        metrics = {"accuracy": "test_accuracy", "parameters": "parameter_count", "seconds": WHOLE_SECONDS}
         table = pd.DataFrame(
             [
                 {"label": each.label, "style": styles[each.label]}
@@ -73,7 +73,10 @@ def cost_plots(comparison: Comparison) -> Iterator[Plot]:
             }
             for row in table.to_dict("records")
         ]
-        caption = f"{name}: test accuracy over the price. Seconds are those of the machine that each was trained on."
+        caption = (
+            f"{name}: test accuracy over the price. Seconds are those of the machine that each was trained on, with "
+            "those of a frozen backbone's features, whether this training or an earlier one computed them."
+        )
         yield Plot(f"cost-{name}", f"Accuracy and price on {name}", caption, explore_cost(table), rows)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagelab.comparison.training import Configuration
+from imagelab.comparison.training import WHOLE_SECONDS, Configuration
 from imagelab.settings import shortest
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ SCORES = {  # column of the CSV: metric
     "test_loss": "test_loss",
     "test_calibration_error": "test_calibration_error",
     "training_seconds": "training_seconds",
+    WHOLE_SECONDS: WHOLE_SECONDS,
     "training_processor_seconds": "training_processor_seconds",
     "best_epoch": "best_epoch",
 }
@@ -143,7 +144,7 @@ def row_to_read(configuration: Configuration, settings: str, epochs: Mapping[str
         "validation": with_spread(configuration, "best_val_accuracy", percent),
         "top-5": with_spread(configuration, "test_top_5_accuracy", percent),
         "parameters": shown(configuration.mean_of("parameter_count"), "{:,.0f}".format),
-        "seconds": with_spread(configuration, "training_seconds", "{:,.0f}".format),
+        "seconds": with_spread(configuration, WHOLE_SECONDS, "{:,.0f}".format),
         "processor seconds": with_spread(configuration, "training_processor_seconds", "{:,.0f}".format),
         "epochs": shown(configuration.mean_epochs(epochs), "{:.3g}".format),
         "best epoch": shown(configuration.mean_of("best_epoch"), "{:.3g}".format),

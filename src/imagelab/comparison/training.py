@@ -11,6 +11,8 @@ from typing import Any
 from imagelab.settings import configuration_key, configuration_of
 
 REQUIRED = ("best_val_accuracy", "test_accuracy")
+WHOLE_SECONDS = "seconds_with_features"  # metric that is made here, of these:
+PARTS_OF_SECONDS = ("training_seconds", "feature_seconds", "feature_seconds_saved")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Training:
     Attributes:
         settings: typed, as the run's tag has them.
         digest: of its data set.
-        metrics: the last value of each.
+        metrics: the last value of each, and `WHOLE_SECONDS`.
         began: when, in milliseconds since 1970.
     """
 
@@ -128,4 +130,6 @@ def training_of(run: Any) -> Training | LeftOut:
     metrics = dict(run.data.metrics)
     if missing := [metric for metric in REQUIRED if not math.isfinite(metrics.get(metric, math.nan))]:
         return LeftOut(run_id, name, f"has no {' and no '.join(missing)}")
+    if "training_seconds" in metrics:
+        metrics[WHOLE_SECONDS] = sum(metrics.get(part, 0.0) for part in PARTS_OF_SECONDS)
     return Training(run_id, name, settings, tags.get("dataset_digest", ""), metrics, run.info.start_time)

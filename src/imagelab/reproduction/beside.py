@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from imagelab.comparison.table import percent, shown, with_spread
-from imagelab.comparison.training import Configuration
+from imagelab.comparison.training import WHOLE_SECONDS, Configuration
 from imagelab.reference import Stated, stated_of
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def values_of(row: Beside, recipe: str) -> dict[str, Any]:
         "parameters": ours.mean_of("parameter_count"),
         "stated_gpu_minutes": stated and stated.gpu_minutes,
         "training_seconds": ours.mean_of("training_seconds"),
+        WHOLE_SECONDS: ours.mean_of(WHOLE_SECONDS),
         "training_processor_seconds": ours.mean_of("training_processor_seconds"),
     }
 
@@ -91,5 +92,5 @@ def row_to_read(row: Beside) -> "Row":
         "true parameters": f"{stated.true_parameters:,}" if stated else "",
         "our parameters": shown(ours.mean_of("parameter_count"), "{:,.0f}".format),
         "GPU time stated": f"{stated.gpu_minutes} min" if stated else "",
-        "our training": with_spread(ours, "training_seconds", "{:,.0f} s".format),
+        "our training": with_spread(ours, WHOLE_SECONDS, "{:,.0f} s".format),
     }

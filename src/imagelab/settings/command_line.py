@@ -20,7 +20,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The known name that is nearest, or has these initials (lr, bs), as a question; empty where none is near."""
     typed = name.replace("-", "_").lower()
     abbreviated = [each for each in known if "".join(word[:1] for word in each.split("_")) == typed]
-    near = abbreviated or difflib.get_close_matches(typed, known, n=1, cutoff=0.5)
+    near = abbreviated or difflib.get_close_matches(typed, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -11,13 +11,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, stages_of
-from imagelab.recipes import OFF, recommended
+from imagelab.recipes import OFF, PLATEAU_PATIENCE, recommended
 from imagelab.settings.command_line import validate
 from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
 from imagelab.settings.values import Folder, RunId, SettingsFile, WeightsName
 
-PLATEAU = 3  # epochs without a better one after which learning_rate_schedule=plateau lowers the rate
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
 
@@ -159,10 +158,13 @@ class ExperimentSettings(Techniques):
         complete.refuse_too_few_epochs(complete.epochs or 1)
         if is_frozen and complete.fine_tune_epochs:
             complete.refuse_too_few_epochs(complete.fine_tune_epochs)
-        if complete.learning_rate_schedule == "plateau" and 0 < (complete.early_stopping_patience or 0) <= PLATEAU:
+        if (
+            complete.learning_rate_schedule == "plateau"
+            and 0 < (complete.early_stopping_patience or 0) <= PLATEAU_PATIENCE
+        ):
             raise SettingsError(
                 f"early_stopping_patience={complete.early_stopping_patience}: ends the training before plateau lowers "
-                f"the rate, after {PLATEAU} epochs without a better {complete.monitor}; take more, or 0"
+                f"the rate, after {PLATEAU_PATIENCE} epochs without a better {complete.monitor}; take more, or 0"
             )
         return complete
 

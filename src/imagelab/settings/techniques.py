@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from imagelab.data import AUGMENTATIONS, IMAGE_SIZES
 from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, RESIDUAL
+from imagelab.recipes import PLATEAU_PATIENCE
 from imagelab.settings.kinds import Kind
 from imagelab.settings.values import DataSetName, ModelName, augmentation_tokens, rising_sizes
 
@@ -34,7 +35,7 @@ class Techniques(BaseModel):
     learning_rate_schedule: Literal["constant", "cosine", "linear", "one_cycle", "plateau"] | None = Field(
         None,
         description="how it changes: not at all, down to 0 along a cosine or a line, up and down once, or halved after "
-        "3 epochs without a better one (by monitor)",
+        f"{PLATEAU_PATIENCE} epochs without a better one (by monitor)",
     )
     warmup_epochs: int | None = Field(
         None, ge=0, le=10_000, description="first epochs, in which the rate rises to its peak"

@@ -22,21 +22,21 @@ class FitPlan:
     early_stopping_patience: int
     seed: int
     dtype_policy: str
-    dropout_rate: float | None = None
-    optimizer: str = "adam"
-    warmup_epochs: int = 0
-    weight_decay: float | None = None
-    gradient_clipping: float = 0.0
-    gradient_accumulation: int = 1
-    l2: float = 0.0
-    class_weight: str = "none"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mix_off_epochs: int = 0
-    progressive: str = "none"
-    ema: float = 0.0
-    average_epochs: int = 0
-    stochastic_depth: float = 0.0
+    dropout_rate: float | None
+    optimizer: str
+    warmup_epochs: int
+    weight_decay: float | None
+    gradient_clipping: float
+    gradient_accumulation: int
+    l2: float
+    class_weight: str
+    mixup: float
+    cutmix: float
+    mix_off_epochs: int
+    progressive: str
+    ema: float
+    average_epochs: int
+    stochastic_depth: float
     time_limit: float | None = None
 
     teacher: str | None = None

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from imagelab.recipes import PLATEAU_PATIENCE
+
 SHARE_UP, START, END = 0.3, 1 / 25, 1 / 250_000  # of one_cycle: steps that rise; first and last rate, of the peak
-FACTOR, PATIENCE, SMALLEST, LEAST_GAIN = 0.5, 3, 1e-7, 1e-4  # of plateau, as Keras's ReduceLROnPlateau counts
+FACTOR, SMALLEST, LEAST_GAIN = 0.5, 1e-7, 1e-4  # of plateau, as Keras's ReduceLROnPlateau counts
 
 
 def make_learning_rate(learning_rate: float, schedule: str, steps: int, warmup_steps: int = 0) -> Any:
@@ -55,7 +57,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def plateau_rate(learning_rate: float, costs: Sequence[float], warmup_epochs: int = 0) -> float:
-    """The rate of the next epoch: halved after every PATIENCE epochs that have not lowered the cost.
+    """The rate of the next epoch: halved after every `PLATEAU_PATIENCE` epochs that have not lowered the cost.
 
     A function of the epochs before, so that a resumed training goes on with the rate that it had.
 
@@ -71,6 +73,6 @@ def plateau_rate(learning_rate: float, costs: Sequence[float], warmup_epochs: in
             best, waited = each, 0
         else:
             waited += 1
-        if waited >= PATIENCE:
+        if waited >= PLATEAU_PATIENCE:
             learning_rate, waited = max(SMALLEST, FACTOR * learning_rate), 0
     return learning_rate
