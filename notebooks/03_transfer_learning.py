@@ -15,8 +15,8 @@
 # and then lets its last layers learn, too (fine-tuning).
 #
 # Everything here learns from 1,200 images (of 50,000) and is scored on 600 other ones, so that the page is made in a
-# few minutes. So the numbers are lower than in the README, and uncertain by about 2 points; the order is what
-# matters.
+# few minutes. So the numbers are lower than in the README, and uncertain by about 2 points: smaller differences may be
+# luck. The same 600 images choose the best epoch, which flatters all networks a little.
 
 # %% tags=["parameters"]
 import os

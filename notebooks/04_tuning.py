@@ -98,8 +98,8 @@ print(f"epochs trained: {trials['epochs'].sum():.0f} of {len(trials) * settings.
 display(Image(file_of("figures/optimization_history.png"), width=600))
 
 # %% [markdown]
-# **Each setting against the accuracy.** A point is a trial; later ones are darker. Where the points crowd together, the
-# sampler found it worth looking:
+# **Each setting against the accuracy.** A point is a trial that was completed; later ones are darker. The first is the
+# recipe, the next ones are drawn by chance; only then does the sampler choose, so that ten trials show little of it:
 
 # %%
 display(Image(file_of("figures/slice.png"), width=900))

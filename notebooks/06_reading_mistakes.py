@@ -13,7 +13,7 @@
 # near misses, *where* the network looked, and whether it knows when it is unsure.
 #
 # Two networks are trained, on clothing and on the hundred classes of CIFAR-100, each from a part of the training images
-# only (`limit`), so that the page is made in minutes. With more images there are fewer mistakes, of the same kinds.
+# only (`limit`), so that the page is made in minutes. With all images there are fewer mistakes.
 
 # %% tags=["parameters"]
 import os
@@ -150,7 +150,8 @@ pictures = np.stack([overlay(image, each) for image, each in zip(images, heat, s
 show(pictures, surest[:8], "wrong: where the network looked for the class that it named")
 
 # %% [markdown]
-# The same images, but asked for the *true* class: what speaks for it lies elsewhere.
+# The same images, but asked for the *true* class. In some of them it lies elsewhere; in most, the same places speak for
+# both classes.
 
 # %%
 heat = GradCam(of_clothes.network).heat(images, test.labels[surest[:8]])
