@@ -171,6 +171,7 @@ def test_a_table_of_other_pictures_is_scored_and_called_unlike_the_training_imag
         ([f"run_id={'0' * 32}"], "no such run"),
         (["run_id=RUN", "images=nowhere"], "images=nowhere: there is no such file or folder"),
         (["run_id=RUN", "images=TEXT"], "images=.*: must be a folder of images, a Parquet file or a folder of them"),
+        (["run_id=RUN", "images=JUNK"], "images=.*junk.parquet: cannot be read as Parquet"),
         (["run_id=RUN", "images=EMPTY"], "no images .* and no Parquet files"),
         (["run_id=RUN", "images=TABLE"], "label_column=label: .* has no such column; besides images it has: digit"),
         (["run_id=RUN", "images=TABLE", "label_column=digit"], "none of the 2 images can be used .2 of an unknown"),
@@ -190,6 +191,8 @@ def test_what_is_wrong_is_one_line_and_no_run(
     places = {"RUN": trained.info.run_id, "EMPTY": str(tmp_path / "empty"), "TABLE": str(tmp_path / "table.parquet")}
     (tmp_path / "notes.txt").write_text("no table")
     places["TEXT"] = str(tmp_path / "notes.txt")
+    (tmp_path / "junk.parquet").write_bytes(b"PAR1 and no more")
+    places["JUNK"] = str(tmp_path / "junk.parquet")
     places["PICTURES"] = str(tmp_path / "pictures")
     for name, place in places.items():
         settings = [setting.replace(f"={name}", f"={place}") for setting in settings]

@@ -247,7 +247,7 @@ def test_wrong_paths_are_one_line(tmp_path: Path) -> None:
         (other, "it needs a column 'image' with image files; its columns are: picture"),
         (numbers, "the column 'image' holds int64"),
         (nothing, "it has no rows"),
-        (damaged, "cannot be read as Parquet"),
+        (damaged, f"images={damaged}: cannot be read as Parquet"),
         (single, "is a single image; give a folder of images"),
     ):
         with pytest.raises(ImagelabError) as error:

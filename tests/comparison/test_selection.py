@@ -1,14 +1,18 @@
 """Which runs are compared: what filters find, what is left out and why, which configurations are the best."""
 
+import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from imagelab.comparison.pairs import compare_pairs
+from imagelab.comparison.results import Results, fetch_results
 from imagelab.comparison.selection import Selection, select
-from imagelab.comparison.table import differing_settings, frame_of, labelled
+from imagelab.comparison.table import differing_settings, frame_of, labelled, rows_to_read
 from imagelab.errors import SettingsError
 from imagelab.settings import CompareSettings, configuration_key, parse, validate
 from tests.comparison.made_runs import make_run
@@ -47,7 +51,7 @@ def test_what_cannot_be_compared_is_left_out_by_name_with_the_reason(client: Any
         make(0.9, {"seed": 2}, metrics={"test_accuracy": None}): "has no test_accuracy",
         make(0.9, {"seed": 3}, tags={"dataset_digest": "f" * 64}): "its data set digits is another one",
         make(0.9, {"seed": 4}, tags={"role": None, "settings": None}): "has no tag settings",
-        make(0.9, {"seed": 5}, tags={"settings": "{"}): "cannot be read",
+        make(0.9, {"seed": 5}, tags={"settings": "{"}): "cannot be read (Expecting",
         make(0.99, {"limit": 100}): "was trained on 100 images only",
         good: "has the same settings and seed and is newer",
     }
@@ -59,6 +63,42 @@ def test_what_cannot_be_compared_is_left_out_by_name_with_the_reason(client: Any
     assert {each.run_id for each in found.left_out} == set(reasons)
     for each in found.left_out:
         assert reasons[each.run_id] in str(each)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("[]", "it has no names"),
+        ('{"dataset": "digits"}', "it lacks model"),
+        ('{"dataset": null, "model": "basic_ann"}', "dataset is null"),
+        ('{"dataset": ["digits"], "model": "basic_ann"}', 'dataset is ["digits"]'),
+        ('{"dataset": "digits", "model": "basic_ann", "seed": "abc"}', 'seed is "abc"'),
+        ('{"dataset": "digits", "model": "basic_ann", "seed": null}', "seed is null"),
+        ('{"dataset": "digits", "model": "basic_ann", "limit": "9"}', 'limit is "9"'),
+        ('{"dataset": "digits", "model": "vgg16", "weights": 5}', "weights is 5"),
+        ('{"dataset": "digits", "model": "vgg16", "epochs": {}}', "epochs is {}"),
+        ('{"dataset": "digits", "model": "ensemble"}', "it lacks runs, weights, limit"),
+    ],
+)
+def test_a_run_with_damaged_settings_is_left_out_by_name_and_stops_nothing(
+    client: Any, make: Any, settings: str, reason: str
+) -> None:
+    good, damaged = make(0.9), make(0.9, {"seed": 1}, tags={"settings": settings})
+    found = selected(client)
+    assert ids(found) == [{good}]
+    [left_out] = found.left_out
+    assert left_out.run_id == damaged
+    assert left_out.reason == f"has a tag settings that cannot be read ({reason})"
+
+
+def test_answers_that_cannot_be_read_are_said_in_one_line(client: Any, make: Any, tmp_path: Path) -> None:
+    run_id, path = make(0.9), tmp_path / "predictions.parquet"
+    pd.DataFrame({"label": [0], "correct": [True]}).to_parquet(path)
+    client.log_artifact(run_id, str(path), "evaluation")
+    [said] = fetch_results(client, selected(client).configurations).missing
+    assert said.startswith(f"run {run_id}: evaluation/predictions.parquet is not used (")
+    assert "class" in said
+    assert "\n" not in said
 
 
 def test_filters(client: Any, make: Any) -> None:
@@ -106,6 +146,27 @@ def test_what_an_ensemble_does_not_have_is_no_difference() -> None:
     assert differing_settings(every) == []
     every[1].settings["epochs"] = 4
     assert differing_settings(every) == ["epochs"]
+
+
+def test_an_ensemble_has_no_seed_and_its_weights_are_not_those_of_a_backbone(client: Any, make: Any) -> None:
+    def ensemble(weights: str) -> dict[str, str]:
+        record = {"runs": "a,b", "weights": weights, "split_seed": 0, "validation_fraction": 0.1, "limit": None}
+        named = {"dataset": "digits", "model": "ensemble"}
+        return {"model": "ensemble", "settings": json.dumps({**named, **record})}
+
+    for seed in (0, 1):
+        make(0.7, {"model": "resnet50", "weights": "imagenet", "seed": seed})
+    make(0.9, tags=ensemble("equal"))
+    first, second = rows_to_read(labelled(selected(client).configurations), {})
+    assert (first["model"], first["seeds"], second["seeds"]) == ("ensemble", "", "0, 1")
+    assert "settings that differ" not in first
+    make(0.8, tags=ensemble("validation"))
+    compared = labelled(selected(client, all=True).configurations)
+    assert [each.label for each in compared[:2]] == [f"ensemble, member_weights {w}" for w in ("equal", "validation")]
+    assert all(pair.over_seeds is None for pair in compare_pairs(compared, Results()))
+    table = frame_of(compared, {})
+    assert (list(table["seeds"]), list(table["seed_of_each"])) == ([0, 0, 2], ["", "", "0 1"])
+    assert "weights" not in table
 
 
 def test_settings_that_differ_late_have_different_labels(client: Any, make: Any) -> None:

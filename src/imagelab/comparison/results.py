@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from imagelab.comparison.training import Configuration, Training
-from imagelab.errors import TrackingError
+from imagelab.errors import TrackingError, one_line
 from imagelab.progress import CURVES, Display
 from imagelab.tracking import request
 
@@ -90,7 +90,7 @@ def fetch(client: "Client", folder: Path, run_id: str) -> tuple[pd.DataFrame, pd
     try:
         return curves, predictions_of(client, run_id, folder / run_id)
     except (KeyError, ValueError, OSError) as error:
-        return curves, str(error)
+        return curves, one_line(error)
 
 
 def predictions_of(client: "Client", run_id: str, folder: Path) -> pd.DataFrame:

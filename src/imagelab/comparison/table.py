@@ -42,7 +42,7 @@ def labelled(configurations: Sequence[Configuration]) -> list[Configuration]:
     for each in configurations:
         names = (each.dataset, each.model)
         model = f"{each.model} on {each.dataset}" if several else each.model
-        seed = f"seed {each.seeds[0]}" if len(groups[names]) > 1 and not differing[names] else ""
+        seed = f"seed {each.seeds[0]}" if each.seeds and len(groups[names]) > 1 and not differing[names] else ""
         words = (model, texts[names][each.key], seed)
         named.append(replace(each, label=", ".join(filter(None, words))))
     return told_apart(named)
@@ -110,7 +110,7 @@ def frame_of(configurations: Sequence[Configuration], epochs: Mapping[str, int])
 
 def row_of(configuration: Configuration, differing: list[str], epochs: Mapping[str, int]) -> dict[str, Any]:
     row: dict[str, Any] = {"dataset": configuration.dataset, "model": configuration.model}
-    row |= {"configuration": configuration.label, "seeds": len(configuration.trainings)}
+    row |= {"configuration": configuration.label, "seeds": len(configuration.seeds)}
     for column, metric in SCORES.items():
         row |= {column: configuration.mean_of(metric), f"{column}_std": configuration.spread_of(metric)}
     row["parameter_count"] = configuration.mean_of("parameter_count")

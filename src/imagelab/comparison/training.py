@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean, stdev
+from types import UnionType
 from typing import Any
 
+from imagelab.models import ENSEMBLE
 from imagelab.settings import configuration_key, configuration_of
 
 REQUIRED = ("best_val_accuracy", "test_accuracy")
 WHOLE_SECONDS = "seconds_with_features"  # metric that is made here, of these:
 PARTS_OF_SECONDS = ("training_seconds", "feature_seconds", "feature_seconds_saved")
+PLAIN = str | int | float | None
+TYPES: dict[str, type | UnionType] = {  # of settings that are looked into here; the others are PLAIN
+    "dataset": str,
+    "model": str,
+    "seed": int,
+    "limit": int | None,
+    "weights": str | None,
+    "runs": str,
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Training:
 
     @property
     def seed(self) -> int:
+        """By which it is ordered and paired; 0 for an ensemble, which has none and shows none."""
         return int(self.settings.get("seed", 0))
 
     @property
@@ -85,7 +97,8 @@ class Configuration:
 
     @property
     def seeds(self) -> list[int]:
-        return [training.seed for training in self.trainings]
+        """One a training; an ensemble has none."""
+        return [] if self.model == ENSEMBLE else [training.seed for training in self.trainings]
 
     @property
     def val_accuracy(self) -> float:
@@ -122,14 +135,30 @@ def training_of(run: Any) -> Training | LeftOut:
     if "settings" not in tags:
         return LeftOut(run_id, name, "has no tag settings, by which runs are compared (older versions made none)")
     try:
-        settings = json.loads(tags["settings"])
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict) or not {"dataset", "model"} <= settings.keys():
-        return LeftOut(run_id, name, "has a tag settings that cannot be read")
+        settings = settings_in(tags["settings"])
+    except ValueError as error:
+        return LeftOut(run_id, name, f"has a tag settings that cannot be read ({error})")
     metrics = dict(run.data.metrics)
     if missing := [metric for metric in REQUIRED if not math.isfinite(metrics.get(metric, math.nan))]:
         return LeftOut(run_id, name, f"has no {' and no '.join(missing)}")
     if "training_seconds" in metrics:
         metrics[WHOLE_SECONDS] = sum(metrics.get(part, 0.0) for part in PARTS_OF_SECONDS)
     return Training(run_id, name, settings, tags.get("dataset_digest", ""), metrics, run.info.start_time)
+
+
+def settings_in(tag: str) -> dict[str, Any]:
+    """The typed settings that a run's tag holds; only what would stop a comparison is checked, for runs are many.
+
+    Raises:
+        ValueError: says what is wrong with them.
+    """
+    settings = json.loads(tag)
+    if not isinstance(settings, dict):
+        raise ValueError("it has no names")
+    of_ensemble = ("runs", "weights", "limit") if settings.get("model") == ENSEMBLE else ()
+    if missing := [name for name in ("dataset", "model", *of_ensemble) if name not in settings]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name, value in settings.items():
+        if not isinstance(value, TYPES.get(name, PLAIN)):
+            raise ValueError(f"{name} is {json.dumps(value)[:50]}")
+    return settings

@@ -82,7 +82,7 @@ def footer_of(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
         with pq.ParquetFile(path) as file:
             return file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({one_line(error)})") from error
+        raise SettingsError(f"images={path}: cannot be read as Parquet ({one_line(error)})") from error
 
 
 def groups_of(path: Path, first: int, metadata: pq.FileMetaData) -> Iterator[RowGroup]:

@@ -19,9 +19,10 @@ def configuration_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         settings: as the tag `settings` has them. A setting that is younger than the run has its default.
+            The `weights` of an ensemble are called `member_weights`: those of a backbone are other ones.
     """
     if settings.get("model") == ENSEMBLE:  # which has none of a training's settings
-        return dict(settings)
+        return {"member_weights" if name == "weights" else name: value for name, value in settings.items()}
     return {name: value for name, value in with_younger(settings).items() if name not in CHANCE}
 
 
