@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, Project, finish
@@ -115,3 +116,13 @@ def test_an_old_study_goes_on(old: Project) -> None:
     assert code == 0, errors
     assert "4 trials" in said
     assert len(old.study(NAME).trials) == 4
+
+
+def test_old_runs_are_compared(old: Project) -> None:
+    """Those with the seeds 3 and 5 are no replicates of one configuration, since their seed fixed the split, too."""
+    command = (sys.executable, "-m", "entrypoints.compare", "--all=true", f"--output={old.folder / 'compared'}")
+    code, said, errors = finish(old.start(*command))
+    assert code == 0, errors
+    table = pd.read_csv(old.folder / "compared" / "performance_comparison.csv")
+    assert sorted(table["split_seed"]) == [0, 3, 5]
+    assert "no tag settings" not in errors

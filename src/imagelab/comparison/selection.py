@@ -1,21 +1,24 @@
 """Which runs are compared: found by filters in the store, grouped by configuration, the best ones kept.
 
-Everything is read from tags and metrics that the search returns: no artifact is downloaded.
+Everything is read from tags and metrics that the search returns; an artifact is downloaded only of a run that is older
+than the tag `settings`.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from imagelab.comparison.training import Configuration, LeftOut, Training, training_of
-from imagelab.errors import SettingsError
+from imagelab.errors import SettingsError, TrackingError
 from imagelab.progress import Display
 from imagelab.registry.candidates import existing_run, role_of
 from imagelab.registry.overview import FINAL
-from imagelab.settings import SelectionSettings
-from imagelab.tracking import pages, request, runs_of_all
+from imagelab.settings import SelectionSettings, deciding
+from imagelab.tracking import pages, request, runs_of_all, settings_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -46,7 +49,7 @@ def select(client: "Client", settings: SelectionSettings) -> Selection:
     Raises:
         SettingsError: there is nothing to compare; says what was left out.
     """
-    found = [reason if (reason := why_not(settings, run)) else training_of(run) for run in find_runs(client, settings)]
+    found = [why_not(settings, run) or training_of(with_settings(client, run)) for run in find_runs(client, settings)]
     left_out = [run for run in found if isinstance(run, LeftOut)]
     trainings, other_data = of_one_data_set([run for run in found if isinstance(run, Training)])
     configurations, repeated = group(trainings)
@@ -84,6 +87,15 @@ def search(client: "Client", settings: SelectionSettings) -> Iterator[Any]:
             yield from pages(client.search_runs, experiment_ids=[experiment], filter_string=query)
         else:
             yield from runs_of_all(client, query)
+
+
+def with_settings(client: "Client", run: Any) -> Any:
+    """The run; a finished one that is older than the tag `settings` gets it from its `settings.json`."""
+    if "settings" not in run.data.tags and run.info.status == "FINISHED":
+        with suppress(TrackingError):  # it is left out as one without settings
+            if decisive := deciding(settings_of(client, run)):
+                run.data.tags["settings"] = json.dumps(decisive)
+    return run
 
 
 def conditions(settings: SelectionSettings) -> Iterator[str]:

@@ -133,7 +133,7 @@ def training_of(run: Any) -> Training | LeftOut:
     if run.info.status != "FINISHED":
         return LeftOut(run_id, name, f"is {run.info.status}, not FINISHED")
     if "settings" not in tags:
-        return LeftOut(run_id, name, "has no tag settings, by which runs are compared (older versions made none)")
+        return LeftOut(run_id, name, "has no tag settings, by which runs are compared, and no settings.json either")
     try:
         settings = settings_in(tags["settings"])
     except ValueError as error:

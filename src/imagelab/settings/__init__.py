@@ -2,7 +2,7 @@
 
 from imagelab.settings.command_line import parse, validate
 from imagelab.settings.compare import CompareSettings, SelectionSettings
-from imagelab.settings.configuration import configuration_key, configuration_of, with_younger
+from imagelab.settings.configuration import configuration_key, configuration_of, deciding, with_younger
 from imagelab.settings.cross_validate import CrossValidateSettings
 from imagelab.settings.ensemble import EnsembleSettings
 from imagelab.settings.evaluate import EvaluateSettings
@@ -42,6 +42,7 @@ __all__ = [
     "TuneSettings",
     "configuration_key",
     "configuration_of",
+    "deciding",
     "name_of",
     "names_of_kind",
     "of_record",

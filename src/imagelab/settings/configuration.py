@@ -26,6 +26,11 @@ def configuration_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in with_younger(settings).items() if name not in CHANCE}
 
 
+def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a run's recorded settings that decide its training: what the tag `settings` of a newer run holds."""
+    return {name: value for name, value in settings.items() if name in DEFAULTS or name in CHANCE}
+
+
 def with_younger(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A run's typed settings, and the defaults of those that are younger than the run."""
     return DEFAULTS | of_record(settings)
