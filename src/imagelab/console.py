@@ -25,6 +25,11 @@ def write(line: str, stream: TextIO) -> None:
         os.close(nowhere)
 
 
+def how_many(number: int, thing: str) -> str:
+    """A number of things: 1 run, 2 runs."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def command_line(command: str, dataset: str | None = None, model: str | None = None, **settings: Any) -> str:
     """A command, to be typed as it is; what is None is left out."""
     named = {"dataset": dataset, "model": model, **settings}

@@ -1,15 +1,16 @@
 """Luck and more than luck, told apart, and said in words that the tests bear."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from imagelab.comparison.findings import extreme, find, price
+from imagelab.comparison.findings import extreme, find, most_confused, price
 from imagelab.comparison.pairs import compare_pairs
 from imagelab.comparison.results import Results
-from imagelab.comparison.training import Configuration, Training
+from imagelab.comparison.training import Configuration, Training, training_of
 from imagelab.settings import TrainSettings
 
 
@@ -89,17 +90,44 @@ def test_findings_are_computed_and_say_their_test() -> None:
     assert "deeper against basic: the network of deeper_cnn (seed 0) is better than that of basic_cnn" in text
     assert "deeper_cnn has 1.1 times the parameters (900 to 800)" in text
     assert "hardest class for deeper_cnn, seed 0: 3 (0.0 % of 100 images right)" in text
-    assert (
-        "highest accuracy by class of deeper_cnn, seed 0: 100.0 % of 100 images right, 9, 8, 7, 6, 5 and 4 more" in text
-    )
+    assert "highest accuracy by class of deeper_cnn, seed 0: 100.0 %, of 9, 8, 7, 6, 5 and 4 more alike" in text
     near = extreme("easiest", "highest", [("a", 90, 100), ("b", 89, 100)], "basic_cnn")
     assert near.startswith(
         "highest accuracy by class of basic_cnn: a (90.0 % of 100 images right), next is b with 89.0 %"
     )
-    assert "that a is the easiest is not shown (Fisher's exact test, p = 1 after correction for 1 pairs" in near
+    assert (
+        "that a is the easiest is not shown (Fisher's exact test, p = 1 after correction for 1 pair of classes" in near
+    )
     assert "3 taken for 4 (100 of 100 images)" in text
     assert "CNN against ANN" not in text
     assert {each.figure for each in found} == {"pairs", "cost", "accuracy-by-class"}
+
+
+def test_a_single_image_is_no_habit_and_ties_are_said() -> None:
+    assert most_confused(first_wrong(100, 10), "cnn") == "cnn takes no class for another one more than once"
+    said = most_confused(first_wrong(100, 20), "cnn")
+    assert said.startswith("confused most often by cnn: 0 taken for 1 (2 of 10 images), 1 taken for 2 (2 of 10 images)")
+    assert said.endswith(", and 7 more as often as the last")
+
+
+def test_networks_that_are_right_equally_often_are_not_ahead_of_each_other() -> None:
+    ann, cnn = configuration({0: 0.9}, model="basic_ann"), configuration({0: 0.9}, model="basic_cnn")
+    [pair] = compare_pairs(
+        [ann, cnn], Results({"basic_ann--0": first_wrong(100, 10), "basic_cnn--0": first_wrong(100, 10, 50)})
+    )
+    assert " are right equally often on the same 100 images" in str(pair)
+
+
+def test_the_price_of_features_counts_whoever_computed_them() -> None:
+    metrics = {"best_val_accuracy": 0.5, "test_accuracy": 0.5, "training_seconds": 10.0}
+    metrics |= {"feature_seconds": 5.0, "feature_seconds_saved": 85.0}
+    tags = {"settings": '{"dataset": "digits", "model": "resnet50"}'}
+    info = SimpleNamespace(run_id="r", run_name="", lifecycle_stage="active", status="FINISHED", start_time=0)
+    found = training_of(SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics=metrics)))
+    assert isinstance(found, Training)
+    scratch = Training("s", "", {"dataset": "digits", "model": "basic_cnn"}, "", {"seconds_with_features": 50.0}, 0)
+    one, other = Configuration((found,)), Configuration((scratch,))
+    assert price(one, other) == "resnet50 has 2 times the seconds of training (100 to 50)"
 
 
 def test_a_price_that_is_not_known_is_not_said() -> None:

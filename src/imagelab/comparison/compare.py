@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imagelab.comparison.selection import Selection, select
 from imagelab.comparison.table import frame_of, labelled, markdown
 from imagelab.comparison.training import Configuration
-from imagelab.console import say, show
+from imagelab.console import how_many, say, show
 from imagelab.data import DATASETS, find_dataset
 from imagelab.errors import SettingsError
 from imagelab.keras_startup import start_keras
@@ -49,8 +49,8 @@ def compare(settings: CompareSettings) -> str:
             run.log_file(path.name, path)
         log_figures(run, comparison)
         return (
-            f"compared {len(selection.configurations)} configurations ({selection.runs} runs); open "
-            f"{settings.output / 'report.html'}; run {run.run_id}: {run.address}"
+            f"compared {how_many(len(selection.configurations), 'configuration')} ({how_many(selection.runs, 'run')}); "
+            f"open {settings.output / 'report.html'}; run {run.run_id}: {run.address}"
         )
 
 

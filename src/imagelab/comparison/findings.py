@@ -12,6 +12,8 @@ from imagelab.evaluation.significance import SIGNIFICANT, share_differs, shares_
 from imagelab.models import BACKBONES
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from imagelab.comparison.results import Results
     from imagelab.data.dataset import Dataset
 
@@ -101,20 +103,28 @@ def of_classes(best: Configuration, results: "Results") -> Said:
     by_class = answers.groupby("class", sort=False)["correct"].agg(["sum", "count"])
     by_class = by_class.assign(share=by_class["sum"] / by_class["count"]).sort_values("share", kind="stable")
     counts = [(str(name), int(row["sum"]), int(row["count"])) for name, row in by_class.iterrows()]
-    network = f"{best.label}, seed {seed}"
+    network = best.name_of_network(seed)
     if len(counts) > 1:
         yield extreme("hardest", "lowest", counts, network), "accuracy-by-class"
         yield extreme("easiest", "highest", counts[::-1], network), "accuracy-by-class"
+    yield most_confused(answers, network), "accuracy-by-class"
+
+
+def most_confused(answers: "pd.DataFrame", network: str) -> str:
+    """Which classes were taken for which other ones more than once; a single image is no habit."""
     wrong = answers[~answers["correct"]]
     confused = wrong.groupby(["class", "predicted_class"], as_index=False).size()
-    confused = confused.sort_values("size", ascending=False, kind="stable")
-    images = answers["class"].value_counts()
+    confused = confused[confused["size"] > 1].sort_values("size", ascending=False, kind="stable")
+    if confused.empty:
+        return f"{network} takes no class for another one more than once"
+    images, first = answers["class"].value_counts(), confused.head(MOST_CONFUSED)
     words = [
         f"{row['class']} taken for {row['predicted_class']} ({row['size']} of {images[row['class']]:,} images)"
-        for row in confused.head(MOST_CONFUSED).to_dict("records")
+        for row in first.to_dict("records")
     ]
-    if words:
-        yield f"confused most often by {network}: {', '.join(words)}", "accuracy-by-class"
+    if as_often := int((confused["size"][MOST_CONFUSED:] == first["size"].iloc[-1]).sum()):
+        words.append(f"and {as_often} more as often as the last")
+    return f"confused most often by {network}: {', '.join(words)}"
 
 
 def extreme(word: str, place: str, counts: list[tuple[str, int, int]], network: str) -> str:
@@ -125,12 +135,12 @@ def extreme(word: str, place: str, counts: list[tuple[str, int, int]], network: 
     (name, hits, images), (following, next_hits, next_images) = counts[:2]
     tests = len(counts) * (len(counts) - 1) // 2
     p = min(1.0, tests * shares_differ((hits, images), (next_hits, next_images)))
-    share = f"{100 * hits / images:.1f} % of {images:,} images right"
     tied = [other for other, right, every in counts if right * images == hits * every]
     if len(tied) > 1:
-        return f"{place} accuracy by class of {network}: {share}, {listed(tied)}"
+        return f"{place} accuracy by class of {network}: {100 * hits / images:.1f} %, of {listed(tied)} alike"
+    share = f"{100 * hits / images:.1f} % of {images:,} images right"
     after = f"{following} with {100 * next_hits / next_images:.1f} %"
-    test = f"Fisher's exact test, p {p_text(p)} after correction for {tests} pairs of classes"
+    test = f"Fisher's exact test, p {p_text(p)} after correction for {tests} pair{'s' if tests > 1 else ''} of classes"
     if p < SIGNIFICANT:
         return f"{word} class for {network}: {name} ({share}), {word} before {after} ({test})"
     return (
@@ -157,7 +167,7 @@ def superclasses(best: Configuration, results: "Results", data: "dict[str, Datas
     sizes = np.bincount(of_class)[of_class[wrong["label"]]]
     chance = float(((sizes - 1) / (dataset.num_classes - 1)).mean())
     p = share_differs(inside, len(wrong), chance)
-    text = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} errors of {best.label}, seed {seed}"
+    text = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} errors of {best.name_of_network(seed)}"
     against = f"guessing among the other classes would give {100 * chance:.1f} % (exact binomial test, p {p_text(p)})"
     verdict = "" if p < SIGNIFICANT else "; that this is more than chance is not shown"
     yield f"{text}, stay inside the superclass; {against}{verdict}", "accuracy-by-class"

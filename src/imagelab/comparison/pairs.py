@@ -104,6 +104,8 @@ class Pair:
         points, images = points_text(ahead), f"on the same {self.outcomes.images:,} images"
         names = [self.network_name(place) for place in (0, 1)]
         better, worse = names if ahead >= 0 else names[::-1]
+        if ahead == 0:
+            return f"the networks of {better} and {worse} are right equally often {images}"
         if not self.mcnemar.is_significant:
             can_be = f"ahead of that of {worse} by {points} {images}, which can be luck: {self.mcnemar}"
             return f"the network of {better} is {can_be} (McNemar)"
@@ -115,8 +117,9 @@ class Pair:
 
     def network_name(self, place: int) -> str:
         """The configuration and the seed of one of the two networks."""
-        label = (self.first, self.second)[place].label
-        return label if self.has_equal_settings else f"{label} (seed {self.networks[place].seed})"
+        one = (self.first, self.second)[place]
+        is_told = self.has_equal_settings or not one.seeds  # an ensemble has none
+        return one.label if is_told else f"{one.label} (seed {self.networks[place].seed})"
 
 
 def points_text(difference: float) -> str:
@@ -189,9 +192,9 @@ def frame_of_pairs(pairs: Sequence[Pair]) -> "pd.DataFrame":
     for pair in pairs:
         row: dict[str, object] = {"first": pair.first.label, "second": pair.second.label, "points": pair.points}
         if pair.outcomes and pair.mcnemar:
-            row |= {"images": pair.outcomes.images, "only_first_right": pair.outcomes.only_second}
-            row |= {"only_second_right": pair.outcomes.only_first, "mcnemar_p": pair.mcnemar.p}
-            row |= {"mcnemar_p_holm": pair.mcnemar.corrected}
+            row |= {"images": pair.outcomes.images, "points_of_networks": 100 * pair.outcomes.improvement}
+            row |= {"only_first_right": pair.outcomes.only_second, "only_second_right": pair.outcomes.only_first}
+            row |= {"mcnemar_p": pair.mcnemar.p, "mcnemar_p_holm": pair.mcnemar.corrected}
             row |= {"first_run": pair.networks[0].run_id, "second_run": pair.networks[1].run_id}
         if pair.seeds and pair.over_seeds:
             row |= {"seeds": len(pair.seeds.differences), "t_test_p": pair.over_seeds.p}

@@ -65,8 +65,13 @@ def item_of(finding: Finding) -> Item:
 
 
 def row_of_pair(pair: Pair) -> "Row":
-    row = {"higher test accuracy": pair.first.label, "other": pair.second.label, "points": f"{pair.points:.2f}"}
+    row = {
+        "higher test accuracy": pair.first.label,
+        "other": pair.second.label,
+        "points, all seeds": f"{pair.points:.2f}",
+    }
     alone = pair.outcomes and f"{pair.outcomes.only_second} : {pair.outcomes.only_first}"
+    row["points, two networks"] = f"{100 * pair.outcomes.improvement:.2f}" if pair.outcomes else ""
     row |= {"only one right": alone or "", "McNemar p": p_of(pair.mcnemar)}
     row["seeds in common"] = str(len(pair.seeds.differences)) if pair.seeds else ""
     row["t-test p"] = p_of(pair.over_seeds)
@@ -76,7 +81,7 @@ def row_of_pair(pair: Pair) -> "Row":
 
 def p_of(test: Test | None) -> str:
     """Corrected for the number of pairs."""
-    return p_text(test.corrected) if test else "not tested"
+    return p_text(test.corrected).removeprefix("= ") if test else "not tested"
 
 
 def difference_sections(comparison: Comparison, dataset: str) -> Iterator[Section]:

@@ -100,6 +100,11 @@ class Configuration:
         """One a training; an ensemble has none."""
         return [] if self.model == ENSEMBLE else [training.seed for training in self.trainings]
 
+    def name_of_network(self, seed: int) -> str:
+        """What its network of a seed is called; the label may say the seed already, and an ensemble has none."""
+        is_told = not self.seeds or self.label.endswith(f"seed {seed}")
+        return self.label if is_told else f"{self.label}, seed {seed}"
+
     @property
     def val_accuracy(self) -> float:
         """The mean over seeds, by which configurations are chosen and ordered."""

@@ -31,7 +31,7 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(title=name, xlabel="epoch")
         if name == "learning rate" and later_phases(rows):
-            axes.set_yscale("log")  # that of fine-tuning is a hundred times smaller
+            axes.set_yscale("log", nonpositive="mask")  # that of fine-tuning is a hundred times smaller
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()

@@ -63,7 +63,8 @@ def of_garments(comparison: "Comparison") -> "Iterator[Row]":
         count = counts[frozenset((one, other))]  # 0 where no image of the two was taken for the other
         place = 1 + sum(each > count for each in counts.values())
         share = f"{count} of {images[one] + images[other]:,} images taken for the other"
-        said.append(f"{one} and {other}: {share}, place {place} of {len(images) * (len(images) - 1) // 2} pairs")
+        among = f"place {place} of {len(images) * (len(images) - 1) // 2} pairs" if count else "as of other pairs"
+        said.append(f"{one} and {other}: {share}, {among}")
     stated = ", ".join(f"{one} and {other}" for one, other in CONFUSED)
     yield row("fashion_mnist", "hard to tell apart", stated, "", f"{network}: {'; '.join(said)}")
     right = answers.groupby("class")["correct"].mean().sort_values(ascending=False, kind="stable")
