@@ -63,7 +63,7 @@ def comparison_of(project: Project) -> dict[str, Any]:
     return found
 
 
-def test_the_best_run_is_the_refit_and_no_trial(old: Project) -> None:
+def test_the_best_run_is_the_refit(old: Project) -> None:
     code, said, errors = type_command(old, "promote")
     assert code == 0, errors
     assert f"run {REFIT}) is the champion already" in said
