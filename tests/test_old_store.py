@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from imagelab.tracking.resume import why_not_resumed
 from tests.conftest import ROOT, Project, finish
 
 SEED_3, REFIT, INTERRUPTED = (
@@ -23,6 +24,8 @@ SEED_3, REFIT, INTERRUPTED = (
     "55338a1423944506ab1055064b011586",
     "45df48f792db4fa1ac7173dd2c806cfb",
 )
+STUDY, TRIAL = "a6b67c6edaeb460bb7f27c5f327cbef7", "290d795b01c846da87a13439bada7c4f"  # both interrupted
+PROMOTION = "32027c058217447eae4af4b84e9a5352"
 NAME = "digits-basic_ann"
 
 
@@ -109,6 +112,19 @@ def test_an_interrupted_old_run_is_resumed(old: Project) -> None:
     assert [step for step, _ in old.history(INTERRUPTED, "loss")] == [1, 2, 3, 4, 5]
     split = json.loads(Path(old.client.download_artifacts(INTERRUPTED, "split.json")).read_text())
     assert split["split_seed"] == 7  # what its `seed` was
+
+
+def test_an_old_run_that_is_no_training_is_not_resumed(old: Project) -> None:
+    code, output, errors = finish(old.train(f"resume={TRIAL}"))
+    assert (code, output) == (2, "")
+    assert errors.strip().endswith(
+        f"resume={TRIAL}: that run is a trial of a study; type the study's tune again, which goes on with it"
+    )
+    for run_id, said in (
+        (STUDY, "that run is the parent of other runs; type its command again, which goes on with it"),
+        (PROMOTION, "that run is no training, but of the role promotion; type its command again"),
+    ):
+        assert said == f"that run is {why_not_resumed(old.client.get_run(run_id))}"
 
 
 def test_an_old_study_goes_on(old: Project) -> None:

@@ -89,7 +89,7 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(client: Any, tmp_path: Pa
 def test_runs_that_are_no_training_are_refused(client: Any, tmp_path: Path) -> None:
     for run_id, said in (
         (NOWHERE, "the tracking store has no such run"),
-        (made_run(client, role="evaluation"), "that run is no training, but of the kind evaluation"),
+        (made_run(client, role="evaluation"), "that run is no training, but of the role evaluation"),
         (made_run(client, {}), "that run has no settings of a training"),
     ):
         with pytest.raises(SettingsError, match=said) as error:

@@ -10,17 +10,17 @@ from imagelab.console import say
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
 from imagelab.models import ENSEMBLE
-from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of, state_of
 from imagelab.registry.named_model import NamedModel
 from imagelab.registry.overview import model_of
 from imagelab.settings import EnsembleSettings, SelectionSettings, configuration_of
 from imagelab.settings.ensemble import FEWEST, MOST
 from imagelab.tracking import children_of, request, split_of, use_tracking_store
+from imagelab.tracking.roles import OTHER_ROLES, Role, existing_run, role_of, state_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
 
-MEMBERS = ("final", "fold")  # roles of runs that an ensemble can be made of
+MEMBERS: tuple[Role, ...] = ("final", "fold")  # roles of runs that an ensemble can be made of
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def member_of(client: "Client", run_id: str, setting: str) -> Member:
     role, state, tags = role_of(run), state_of(run), run.data.tags
     named = f"{setting}={run_id}" if setting == "runs" else f"{setting}: run {run_id}"
     if role not in MEMBERS:
-        others = OTHER_ROLES | {"parent": f"the parent of other runs; give parent={run_id}"}
+        others: dict[Role, str] = OTHER_ROLES | {"parent": f"the parent of other runs; give parent={run_id}"}
         raise SettingsError(f"{named}: is {others.get(role, f'no training, but a run of the role {role}')}")
     if tags.get("model") == ENSEMBLE:
         raise SettingsError(f"{named}: is an ensemble; name the runs that it is made of")

@@ -24,6 +24,7 @@ from imagelab.reporting import (
 )
 from imagelab.settings import ExperimentSettings, TrainSettings, name_of, validate
 from imagelab.tracking import RUN_NAME, Run, tracked_run
+from imagelab.tracking.roles import Role
 from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
 
 
@@ -65,7 +66,7 @@ def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None, wi
     return Fitter(dataset, split, settings.feature_cache_limit, with_test, teacher)
 
 
-def role_on(split: SplitSpec) -> str:
+def role_on(split: SplitSpec) -> Role:
     """What a training on this split is: that of a fold has learned from too few images to be promoted."""
     return "final" if split.fold is None else "fold"
 

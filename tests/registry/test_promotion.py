@@ -111,8 +111,7 @@ def test_only_final_runs_are_candidates(registry: Registry) -> None:
         ({"phase": "promotion"}, r"is a run of another kind \(promotion\)"),
     ):
         run_id = fake_run(registry, "strong", tags=tags)
-        if says != "is the parent of other runs" and "phase" not in tags:
-            registry.add_model(run_id)
+        registry.add_model(run_id)
         with pytest.raises(SettingsError, match=f"run_id={run_id}: {says}"):
             promote(PromoteSettings(**HERE, run_id=run_id))
     registry.promote()

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from imagelab.comparison.training import Configuration, LeftOut, Training, training_of
 from imagelab.errors import SettingsError, TrackingError
 from imagelab.progress import Display
-from imagelab.registry.candidates import existing_run, role_of
-from imagelab.registry.overview import FINAL
 from imagelab.settings import SelectionSettings, deciding
 from imagelab.tracking import pages, request, runs_of_all, settings_of
+from imagelab.tracking.roles import FINAL, existing_run, role_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client

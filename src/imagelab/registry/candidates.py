@@ -9,16 +9,10 @@ from imagelab.errors import SettingsError
 from imagelab.registry.overview import final_runs_best_first, limit_of, model_of, nothing_to_work_on
 from imagelab.settings import PromoteSettings
 from imagelab.tracking import request_or_none
+from imagelab.tracking.roles import OTHER_ROLES, existing_run, role_of, state_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
-
-# What runs are that cannot be promoted, by their tag `role`.
-OTHER_ROLES = {
-    "trial": "a trial of a study, which keeps no model; train its settings",
-    "fold": "a fold of a cross-validation, which has learned from a part of the images only; train its settings on all",
-    "parent": "the parent of other runs; name one of those",
-}
 
 
 @dataclass(frozen=True)
@@ -119,29 +113,3 @@ def trained_by(client: "Client", run: Any) -> Any:
         return run
     evaluated = request_or_none(client.get_run, run.data.tags.get("evaluated_run", ""))
     return trained_by(client, evaluated) if evaluated else run
-
-
-def state_of(run: Any) -> str:
-    """FINISHED, FAILED, KILLED, RUNNING or deleted."""
-    return str(run.info.status) if run.info.lifecycle_stage == "active" else "deleted"
-
-
-def existing_run(client: "Client", run_id: str, setting: str = "run_id") -> Any:
-    """The run that the user has named by a setting."""
-    run = request_or_none(client.get_run, run_id)
-    if run is None:
-        raise SettingsError(f"{setting}={run_id}: the tracking store has no such run")
-    return run
-
-
-def role_of(run: Any) -> str:
-    """What a run is; one without the tag `role` says so by other tags."""
-    tags = run.data.tags
-    if "role" in tags:
-        return str(tags["role"])
-    if "trial_number" in tags:
-        return "trial"
-    phase = str(tags.get("phase"))
-    return {"study": "parent"}.get(
-        phase, phase if phase in ("promotion", "rollback", "history", "prediction", "evaluation") else "final"
-    )

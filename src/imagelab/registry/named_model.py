@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities.model_registry import ModelVersion
 
 from imagelab.errors import SettingsError, TrackingError
-from imagelab.registry.candidates import OTHER_ROLES, existing_run, role_of, state_of
 from imagelab.registry.loaded_model import LoadedModel, load_model, load_version
 from imagelab.registry.lookup import Lookup
 from imagelab.registry.model_files import fetched
 from imagelab.registry.overview import model_of
 from imagelab.settings import NamedNetworkSettings
 from imagelab.tracking import is_missing, request, use_tracking_store
+from imagelab.tracking.roles import OTHER_ROLES, existing_run, role_of, state_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client

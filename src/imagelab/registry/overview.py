@@ -12,13 +12,13 @@ from imagelab.models import REGISTRABLE
 from imagelab.registry.creation import HISTORY_CLAIM
 from imagelab.registry.find_version import find_version
 from imagelab.tracking import pages, runs_of_all, settings_of
+from imagelab.tracking.roles import FINAL, role_of
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
 
 TRAINED = "attributes.status = 'FINISHED' and metrics.best_val_accuracy >= 0"
 BEST_FIRST = ("metrics.best_val_accuracy DESC", "attributes.start_time ASC")
-FINAL = ("tags.role = 'final'", "tags.role IS NULL and tags.trial_number IS NULL")  # MLflow's filters have no OR
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,11 @@ def nothing_to_work_on(client: "Client", command: str, reason: str) -> SettingsE
 def final_runs_best_first(client: "Client", *conditions: str) -> Iterator[Any]:
     """Finished trainings of every experiment that could be promoted, by best_val_accuracy; of equal ones the oldest.
 
-    Of runs without the tag `role`, what is no trial is final. Whether a run has a model is not looked at.
+    Whether a run has a model is not looked at.
     """
     searches = [runs_of_all(client, " and ".join((TRAINED, final, *conditions)), BEST_FIRST) for final in FINAL]
-    return merge(*searches, key=lambda run: (-run.data.metrics["best_val_accuracy"], run.info.start_time))
+    found = merge(*searches, key=lambda run: (-run.data.metrics["best_val_accuracy"], run.info.start_time))
+    return (run for run in found if role_of(run) == "final")
 
 
 def model_of(client: "Client", run: Any) -> str | None:

@@ -20,6 +20,7 @@ from imagelab.settings import ExperimentSettings, Kind, TrainSettings, names_of_
 from imagelab.tracking.outbox import Outbox
 from imagelab.tracking.presentation import PARENT
 from imagelab.tracking.project_run import keep_project_run
+from imagelab.tracking.roles import Role, existing_run, role_of
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import reason_of, runs_folder, use_tracking_store
 
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 # Settings that may be other ones in a resumed run: they change nothing that it finds. (A note is logged once.)
 MAY_CHANGE = set(names_of_kind(ExperimentSettings, Kind.OPERATIONAL)) - {"note"}
-TRAININGS = ("final", "trial", "fold")  # roles of runs that can be gone on with
+RESUMABLE: tuple[Role, ...] = ("final", "fold")
+NOT_RESUMABLE: dict[Role, str] = {
+    "trial": "a trial of a study; type the study's tune again, which goes on with it",
+    "parent": "the parent of other runs; type its command again, which goes on with it",
+}
 REPEAT = "the command that began it and the run above it goes on with both"
 CUT_OFF = "the end of its process"  # what a run was interrupted by that died without a word
 
@@ -73,8 +78,10 @@ def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any], py
 
 
 def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Raise a SettingsError where the store has no such run, or it is finished, or is under way elsewhere."""
-    run = training_named(client, f"resume={run_id}", run_id)
+    """Raise a SettingsError where the store has no such training, or it is finished, or is under way elsewhere."""
+    run = existing_run(client, run_id, "resume")
+    if reason := why_not_resumed(run):
+        raise SettingsError(f"resume={run_id}: that run is {reason}")
     if run.info.status == "FINISHED" and not (folder.exists() and Outbox(folder).pending()):
         raise SettingsError(f"resume={run_id}: that run is finished; there is nothing to go on with")
     if run.info.status == "RUNNING" and not (folder / "settings.json").exists():
@@ -84,19 +91,14 @@ def refuse_what_cannot_be_resumed(client: "MlflowClient", run_id: str, folder: P
         say(f"run {run_id} was cut off, and its folder is gone: what it had not delivered is lost")
 
 
-def training_named(client: "MlflowClient", setting: str, run_id: str) -> Any:
-    """The run of a training that a setting names; a SettingsError where there is none, or another kind of run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise SettingsError(f"{setting}: the tracking store has no such run ({reason_of(error)})") from error
-    if (role := run.data.tags.get("role", TRAININGS[0])) not in TRAININGS:
-        raise SettingsError(f"{setting}: that run is no training, but of the kind {role}")
+def why_not_resumed(run: Any) -> str | None:
+    """What a run is that `train` cannot go on with, and what to type; None for a training."""
+    role, again = role_of(run), "type its command again"
     if run.data.tags.get("model") == ENSEMBLE:
-        raise SettingsError(f"{setting}: that run is an ensemble, which begins anew; type its command again")
-    return run
+        return f"an ensemble, which begins anew; {again}"
+    if role in RESUMABLE:
+        return None
+    return NOT_RESUMABLE.get(role, f"no training, but of the role {role}; {again}")
 
 
 def this_process() -> dict[str, str]:
