@@ -1,5 +1,6 @@
 """Luck and more than luck, told apart, and said in words that the tests bear."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,9 @@ import pandas as pd
 import pytest
 
 from imagelab.comparison.findings import extreme, find, most_confused, price
-from imagelab.comparison.pairs import compare_pairs
+from imagelab.comparison.pairs import compare_pairs, frame_of_pairs
 from imagelab.comparison.results import Results
+from imagelab.comparison.sections import row_of_pair
 from imagelab.comparison.training import Configuration, Training, training_of
 from imagelab.settings import TrainSettings
 
@@ -90,21 +92,21 @@ def test_findings_are_computed_and_say_their_test() -> None:
     assert "deeper against basic: the network of deeper_cnn (seed 0) is better than that of basic_cnn" in text
     assert "deeper_cnn has 1.1 times the parameters (900 to 800)" in text
     assert "hardest class for deeper_cnn, seed 0: 3 (0.0 % of 100 images right)" in text
-    assert "highest accuracy by class of deeper_cnn, seed 0: 100.0 %, of 9, 8, 7, 6, 5 and 4 more alike" in text
+    assert "highest accuracy by class of deeper_cnn, seed 0: 100.0 %, shared by 9, 8, 7, 6, 5 and 4 more" in text
     near = extreme("easiest", "highest", [("a", 90, 100), ("b", 89, 100)], "basic_cnn")
     assert near.startswith(
         "highest accuracy by class of basic_cnn: a (90.0 % of 100 images right), next is b with 89.0 %"
     )
-    assert (
-        "that a is the easiest is not shown (Fisher's exact test, p = 1 after correction for 1 pair of classes" in near
-    )
+    assert near.endswith("that a is the easiest is not shown (Fisher's exact test, p = 1)")
+    alike = extreme("easiest", "highest", [("a", 36, 36), ("b", 37, 37), ("c", 1, 2)], "basic_cnn")
+    assert alike == "highest accuracy by class of basic_cnn: 100.0 %, shared by a, b"
     assert "3 taken for 4 (100 of 100 images)" in text
     assert "CNN against ANN" not in text
     assert {each.figure for each in found} == {"pairs", "cost", "accuracy-by-class"}
 
 
 def test_a_single_image_is_no_habit_and_ties_are_said() -> None:
-    assert most_confused(first_wrong(100, 10), "cnn") == "cnn takes no class for another one more than once"
+    assert most_confused(first_wrong(100, 10), "cnn") == "cnn confuses no pair of classes more than once"
     said = most_confused(first_wrong(100, 20), "cnn")
     assert said.startswith("confused most often by cnn: 0 taken for 1 (2 of 10 images), 1 taken for 2 (2 of 10 images)")
     assert said.endswith(", and 7 more as often as the last")
@@ -115,7 +117,29 @@ def test_networks_that_are_right_equally_often_are_not_ahead_of_each_other() -> 
     [pair] = compare_pairs(
         [ann, cnn], Results({"basic_ann--0": first_wrong(100, 10), "basic_cnn--0": first_wrong(100, 10, 50)})
     )
-    assert " are right equally often on the same 100 images" in str(pair)
+    assert str(pair) == (
+        "the networks of basic_ann (seed 0) and basic_cnn (seed 0) are right on equally many of the same 100 images"
+    )
+    ann, cnn = (configuration({0: one, 1: other}, model="basic_ann") for one, other in ((0.7, 0.9), (0.9, 0.7)))
+    [pair] = compare_pairs([ann, cnn], Results())
+    assert str(pair) == "basic_ann and basic_ann are right equally often over 2 seeds"
+
+
+def test_a_table_of_pairs_has_the_points_of_all_seeds_and_of_the_two_networks() -> None:
+    ann, cnn = configuration({0: 0.8, 1: 0.7}, model="basic_ann"), configuration({0: 0.9, 2: 0.9}, model="basic_cnn")
+    results = Results({"basic_ann--0": first_wrong(100, 20), "basic_cnn--0": first_wrong(100, 10)})
+    [pair] = compare_pairs([ann, cnn], results)
+    [row] = frame_of_pairs([pair]).to_dict("records")
+    assert (round(row["points"], 6), row["points_of_networks"], row["only_first_right"]) == (15, 10, 10)
+    shown = row_of_pair(pair)
+    assert (shown["points, all seeds"], shown["points, two networks"]) == ("15.00", "10.00")
+    assert (shown["McNemar p"], shown["t-test p"]) == ("0.002", "not tested")
+
+
+def test_a_network_whose_label_holds_its_seed_is_not_given_it_twice() -> None:
+    one = configuration({0: 0.8})
+    assert one.name_of_network(0) == "basic_cnn, seed 0"
+    assert replace(one, label="basic_cnn, seed 0").name_of_network(0) == "basic_cnn, seed 0"
 
 
 def test_the_price_of_features_counts_whoever_computed_them() -> None:

@@ -52,6 +52,17 @@ def test_a_new_phase_is_marked_where_it_begins() -> None:
     assert not any("from epoch" in text.get_text() for text in drawn(draw_curves(ROWS, 3, "")).axes[0].texts)
 
 
+def test_a_learning_rate_that_falls_to_zero_stays_inside_its_panel() -> None:
+    rates = (0.1, 0.05, 0.0, 0.001, 1e-9)
+    rows = [{**row, "phase": row["phase"] if row["epoch"] < 4 else "fine_tune"} for row in ROWS]
+    rows = [{**row, "learning_rate": rate} for row, rate in zip(rows, rates, strict=True)]
+    axes = drawn(draw_curves(rows, 3, "")).axes[2]
+    points = axes.transData.transform(list(enumerate(rates, 1)))
+    heights = axes.transAxes.inverted().transform(points)[:, 1]
+    assert heights.min() >= 0
+    assert 0.3 < heights[3] < heights[0]  # the rate of fine-tuning can be told from 0
+
+
 def test_top_5_gets_a_panel_where_there_is_one() -> None:
     rows = [{**row, "top_5_accuracy": 0.8, "val_top_5_accuracy": 0.7} for row in ROWS]
     assert len(drawn(draw_curves(rows, 3, "")).axes) == 4

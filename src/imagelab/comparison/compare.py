@@ -78,9 +78,11 @@ def say_what_is_left_out(selection: Selection) -> None:
     for left_out in selection.left_out[:MOST_SAID]:
         say(f"left out: {left_out}")
     if len(selection.left_out) > MOST_SAID:
-        say(f"left out: {len(selection.left_out) - MOST_SAID} more runs; left_out.csv names them with the reason")
+        more = how_many(len(selection.left_out) - MOST_SAID, "more run")
+        say(f"left out: {more}; left_out.csv has all with the reason")
     if selection.not_shown:
-        say(f"{selection.not_shown} configurations with a lower validation accuracy are not shown; all=true shows them")
+        others = how_many(selection.not_shown, "configuration")
+        say(f"not shown: {others} with a lower validation accuracy; all=true shows all")
 
 
 def compare_selection(client: "Client", selection: Selection) -> "Comparison":
@@ -122,7 +124,7 @@ def show_result(comparison: "Comparison") -> None:
     rows = comparison.rows
     show(rendered(map(for_terminal, rows[:MOST_ROWS]), folded=("model", "settings that differ")))
     if len(rows) > MOST_ROWS:
-        show(f"{len(rows) - MOST_ROWS} more rows are in performance_comparison.csv")
+        show(f"performance_comparison.csv has {how_many(len(rows) - MOST_ROWS, 'more row')}")
     if comparison.not_compared:
         say(comparison.not_compared)
     missing = comparison.results.missing
@@ -173,7 +175,8 @@ def write_files(comparison: "Comparison", page: str, folder: Path) -> Iterator[P
 
 def titles(comparison: "Comparison", address: str) -> tuple[str, str]:
     selection = comparison.selection
-    subtitle = f"{len(selection.configurations)} configurations, {selection.runs} runs. This comparison: {address}"
+    compared = f"{how_many(len(selection.configurations), 'configuration')}, {how_many(selection.runs, 'run')}"
+    subtitle = f"{compared}. This comparison: {address}"
     return f"Comparison of {subject_of(selection)}", subtitle
 
 

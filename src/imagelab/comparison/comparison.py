@@ -50,6 +50,6 @@ class Comparison:
             return ""
         return (
             f"Curves, pairs and figures are of the {len(self.compared)} configurations with the highest validation "
-            f"accuracy, of each data set in turn; the other {len(configurations) - len(self.compared)} are in the "
-            "table only."
+            f"accuracy, of each data set in turn; the table alone has the other "
+            f"{len(configurations) - len(self.compared)}."
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagelab.comparison.pairs import Pair, find_pair, p_text
 from imagelab.comparison.training import WHOLE_SECONDS, Configuration
+from imagelab.console import how_many
 from imagelab.evaluation.significance import SIGNIFICANT, share_differs, shares_differ
 from imagelab.models import BACKBONES
 
@@ -116,7 +117,7 @@ def most_confused(answers: "pd.DataFrame", network: str) -> str:
     confused = wrong.groupby(["class", "predicted_class"], as_index=False).size()
     confused = confused[confused["size"] > 1].sort_values("size", ascending=False, kind="stable")
     if confused.empty:
-        return f"{network} takes no class for another one more than once"
+        return f"{network} confuses no pair of classes more than once"
     images, first = answers["class"].value_counts(), confused.head(MOST_CONFUSED)
     words = [
         f"{row['class']} taken for {row['predicted_class']} ({row['size']} of {images[row['class']]:,} images)"
@@ -137,10 +138,10 @@ def extreme(word: str, place: str, counts: list[tuple[str, int, int]], network: 
     p = min(1.0, tests * shares_differ((hits, images), (next_hits, next_images)))
     tied = [other for other, right, every in counts if right * images == hits * every]
     if len(tied) > 1:
-        return f"{place} accuracy by class of {network}: {100 * hits / images:.1f} %, of {listed(tied)} alike"
-    share = f"{100 * hits / images:.1f} % of {images:,} images right"
+        return f"{place} accuracy by class of {network}: {100 * hits / images:.1f} %, shared by {listed(tied)}"
+    share = f"{100 * hits / images:.1f} % of {how_many(images, 'image')} right"
     after = f"{following} with {100 * next_hits / next_images:.1f} %"
-    test = f"Fisher's exact test, p {p_text(p)} after correction for {tests} pair{'s' if tests > 1 else ''} of classes"
+    test = f"Fisher's exact test, p {p_text(p)}{f' after correction for {tests} pairs of classes' if tests > 1 else ''}"
     if p < SIGNIFICANT:
         return f"{word} class for {network}: {name} ({share}), {word} before {after} ({test})"
     return (
@@ -167,7 +168,7 @@ def superclasses(best: Configuration, results: "Results", data: "dict[str, Datas
     sizes = np.bincount(of_class)[of_class[wrong["label"]]]
     chance = float(((sizes - 1) / (dataset.num_classes - 1)).mean())
     p = share_differs(inside, len(wrong), chance)
-    text = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} errors of {best.name_of_network(seed)}"
+    text = f"{100 * inside / len(wrong):.1f} % of the {how_many(len(wrong), 'error')} of {best.name_of_network(seed)}"
     against = f"guessing among the other classes would give {100 * chance:.1f} % (exact binomial test, p {p_text(p)})"
     verdict = "" if p < SIGNIFICANT else "; that this is more than chance is not shown"
     yield f"{text}, stay inside the superclass; {against}{verdict}", "accuracy-by-class"

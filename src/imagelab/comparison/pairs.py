@@ -85,6 +85,8 @@ class Pair:
 
     def seeds_text(self, seeds: SeedDifferences, test: Test) -> str:
         points, n = points_text(seeds.improvement), len(seeds.differences)
+        if abs(seeds.improvement) < 1e-12:
+            return f"{self.first.label} and {self.second.label} are right equally often over {n} seeds"
         better, worse = (self.first, self.second) if seeds.improvement >= 0 else (self.second, self.first)
         if test.is_significant:
             return f"{better.label} is better than {worse.label} by {points} over {n} seeds, {test} (paired t-test)"
@@ -105,7 +107,7 @@ class Pair:
         names = [self.network_name(place) for place in (0, 1)]
         better, worse = names if ahead >= 0 else names[::-1]
         if ahead == 0:
-            return f"the networks of {better} and {worse} are right equally often {images}"
+            return f"the networks of {better} and {worse} are right on equally many of {images.removeprefix('on ')}"
         if not self.mcnemar.is_significant:
             can_be = f"ahead of that of {worse} by {points} {images}, which can be luck: {self.mcnemar}"
             return f"the network of {better} is {can_be} (McNemar)"

@@ -15,6 +15,7 @@ from imagelab.comparison.plots import (
     largest_differences,
 )
 from imagelab.comparison.report import Item, Plot, Section
+from imagelab.console import how_many
 from imagelab.figures.comparison import explore_confusion_difference
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ HOW_TO_READ = (
 def sections_of(comparison: Comparison) -> Iterator[Section]:
     """In the order of the page; those with nothing to show are left away."""
     rows = comparison.rows
-    more = f" {len(rows) - MOST_LISTED} more rows are in performance_comparison.csv." if len(rows) > MOST_LISTED else ""
-    text = f"{comparison.not_compared}{more}".strip()
+    text = comparison.not_compared
+    if len(rows) > MOST_LISTED:
+        text += f" performance_comparison.csv has {how_many(len(rows) - MOST_LISTED, 'more row')}."
     caption = "Performance: mean ± standard deviation over seeds"
-    yield Section("performance", "Performance", text, rows=rows[:MOST_LISTED], caption=caption)
+    yield Section("performance", "Performance", text.strip(), rows=rows[:MOST_LISTED], caption=caption)
     if comparison.findings:
         yield Section("findings", "Findings", items=[item_of(each) for each in comparison.findings])
     if comparison.pairs:
@@ -123,10 +125,9 @@ def remarks(comparison: Comparison) -> Iterator[Section]:
     if len(selection.left_out) > MOST_LISTED:
         items.append(Item(f"and {len(selection.left_out) - MOST_LISTED} more, in left_out.csv"))
     if selection.not_shown:
-        others = (
-            f"{selection.not_shown} other configurations have a lower mean validation accuracy than those of their "
-        )
-        items.append(Item(f"{others}data set and model that are shown; all=true shows them."))
+        others = how_many(selection.not_shown, "configuration")
+        lower = "with a lower mean validation accuracy than those of their data set and model that are shown"
+        items.append(Item(f"{others} {lower}; all=true shows all."))
     items += [Item(text) for text in comparison.results.missing]
     if items:
         yield Section("left-out", "Left out", items=items)

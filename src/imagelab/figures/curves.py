@@ -31,7 +31,9 @@ def draw_curves(rows: list[dict[str, Any]], best_epoch: int, title: str) -> Figu
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(title=name, xlabel="epoch")
         if name == "learning rate" and later_phases(rows):
-            axes.set_yscale("log", nonpositive="mask")  # that of fine-tuning is a hundred times smaller
+            # That of fine-tuning is a hundred times smaller, and schedules end near 0, where this scale is linear.
+            axes.set_yscale("symlog", linthresh=frame["learning_rate"].max() / 1000 or 1)
+            axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()

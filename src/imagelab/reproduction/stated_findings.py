@@ -9,6 +9,7 @@ import pandas as pd
 
 from imagelab.comparison.findings import difference_in_words
 from imagelab.comparison.pairs import p_text
+from imagelab.console import how_many
 from imagelab.evaluation.significance import share_differs
 from imagelab.reference import ANIMALS, CONFUSED, EASY, GAPS, VEHICLES, StatedGap, stated_of
 
@@ -63,12 +64,12 @@ def of_garments(comparison: "Comparison") -> "Iterator[Row]":
         count = counts[frozenset((one, other))]  # 0 where no image of the two was taken for the other
         place = 1 + sum(each > count for each in counts.values())
         share = f"{count} of {images[one] + images[other]:,} images taken for the other"
-        among = f"place {place} of {len(images) * (len(images) - 1) // 2} pairs" if count else "as of other pairs"
-        said.append(f"{one} and {other}: {share}, {among}")
+        among = f"place {place} of {len(images) * (len(images) - 1) // 2} pairs"
+        said.append(f"{one} and {other}: {f'{share}, {among}' if count else 'never confused'}")
     stated = ", ".join(f"{one} and {other}" for one, other in CONFUSED)
     yield row("fashion_mnist", "hard to tell apart", stated, "", f"{network}: {'; '.join(said)}")
-    right = answers.groupby("class")["correct"].mean().sort_values(ascending=False, kind="stable")
-    places = {name: place for place, name in enumerate(right.index, 1)}
+    right = answers.groupby("class")["correct"].mean()
+    places = right.rank(method="min", ascending=False).astype(int)  # equal ones share the first of their places
     easy = [f"{name} {100 * right[name]:.1f} % (place {places[name]} of {len(right)})" for name in EASY]
     stated = ", ".join(f"{name} ({text})" if "%" in text else name for name, text in EASY.items())
     yield row("fashion_mnist", "easy classes", stated, "", f"{network}: {', '.join(easy)}")
@@ -94,7 +95,9 @@ def of_superclasses(comparison: "Comparison") -> "Iterator[Row]":
     wrong = answers[~right & answers["label"].isin(animals)]
     inside, chance = int(wrong["predicted"].isin(animals).sum()), (len(animals) - 1) / (data.num_classes - 1)
     if len(wrong):
-        ours = f"{100 * inside / len(wrong):.1f} % of the {len(wrong):,} mistakes on animals are other animals"
+        ours = (
+            f"{100 * inside / len(wrong):.1f} % of the {how_many(len(wrong), 'mistake')} on animals are other animals"
+        )
         p = p_text(share_differs(inside, len(wrong), chance))
         test = f"guessing would give {100 * chance:.1f} % (exact binomial test, p {p})"
         yield row("cifar100", "animals", "confused with one another", "", f"{network}: {ours}; {test}")

@@ -146,7 +146,7 @@ def say_what_comes(settings: ReproduceSettings, left: "Sequence[PlannedTraining]
         source: how that is known, in words.
     """
     every = len(settings.trainings())
-    what = f"{len(left)} of {every} trainings are left" if len(left) < every else settings.networks_text
+    what = f"{len(left)} of {every} trainings left" if len(left) < every else settings.networks_text
     about = in_words(sum(each.expected for each in left))
     say(f"{what}, {settings.seeds_text}, recipe {settings.recipe}, about {about}:")
     for pair in settings.pairs:
