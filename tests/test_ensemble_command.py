@@ -37,6 +37,7 @@ from imagelab.settings import (
     parse,
 )
 from imagelab.tracking.resume import refuse_early
+from imagelab.training.precision import POLICIES, is_kept_from
 from tests.conftest import Project, finish, make_project, wait_until
 from tests.prediction.prepared_models import digits
 
@@ -47,10 +48,11 @@ from imagelab.settings import TrainSettings, parse
 for note, *flags in (words.split() for words in sys.argv[1:]):
     run_experiment(parse(TrainSettings, "train", ["--dataset=digits", f"--note={note}", *flags]))
 """
+FORMATS = [name if not is_kept_from(policy) else "float32" for name, policy in POLICIES.items()]
 TRAININGS = (
-    "plain --model=basic_ann --epochs=4 --mixed_precision=float32",
-    "brief --model=basic_cnn --epochs=1 --mixed_precision=bfloat16",
-    "half --model=basic_ann --epochs=2 --seed=1 --mixed_precision=float16",
+    f"plain --model=basic_ann --epochs=4 --mixed_precision={FORMATS[0]}",
+    f"brief --model=basic_cnn --epochs=1 --mixed_precision={FORMATS[1]}",
+    f"half --model=basic_ann --epochs=2 --seed=1 --mixed_precision={FORMATS[2]}",
 )
 MEMBERS = ("plain", "brief", "half")
 DIGITS = load_dataset("digits")

@@ -61,7 +61,7 @@ def test_the_settings_of_a_seed_are_those_of_one_training() -> None:
         ({}, "basic_cnn, fashion_mnist"),
         ({"learning_rate": 0.002, "note": "x", "upload_patience": 1}, "basic_cnn, fashion_mnist, lr 0.002"),
         ({"learning_rate": 0.003, "epochs": 12}, "basic_cnn, fashion_mnist"),  # the recipe's own
-        ({"recipe": "best", "learning_rate": 0.003}, "basic_cnn, fashion_mnist, recipe best, lr 0.003"),
+        ({"recipe": "best", "learning_rate": 0.002}, "basic_cnn, fashion_mnist, recipe best, lr 0.002"),
         ({"dataset": "digits", "seed": 2, "limit": 500}, "basic_cnn, digits, seed 2, limit 500"),
         ({"model": "vgg16", "head": "linear", "seeds": "3"}, "vgg16, fashion_mnist, head linear"),
     ],

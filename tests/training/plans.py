@@ -11,7 +11,7 @@ from imagelab.errors import Interrupted
 from imagelab.recipes import OFF
 from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 from imagelab.training.checkpoints import Row
-from imagelab.training.precision import is_kept_from_bfloat16
+from imagelab.training.precision import is_kept_from
 
 DIGITS = load_dataset("digits")
 SPLITS = SplitSpec(split_seed=0, validation_fraction=0.1).split(DIGITS.train)
@@ -33,8 +33,8 @@ USUAL = {
 
 def skip_without(policy: str) -> None:
     """Skip a test of a number format in which oneDNN may not compute here: it would end the process."""
-    if policy == "mixed_bfloat16" and is_kept_from_bfloat16():
-        pytest.skip("ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16")
+    if is_kept_from(policy):
+        pytest.skip(f"ONEDNN_MAX_CPU_ISA keeps oneDNN from {policy}")
 
 
 def make_plan(**given: Any) -> FitPlan:

@@ -375,6 +375,20 @@ def test_a_limit_of_onednn_below_bfloat16_is_respected(monkeypatch: pytest.Monke
     refuse_impossible("mixed_bfloat16")
 
 
+def test_a_limit_below_float16_is_respected_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    monkeypatch.setattr(precision, "instruction_sets", lambda *_: ["avx512_fp16"])
+    with pytest.raises(
+        SettingsError, match="mixed_precision=float16: ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 keeps oneDNN"
+    ):
+        refuse_impossible("mixed_float16")
+    monkeypatch.setattr(precision, "instruction_sets", lambda *_: [])
+    refuse_impossible("mixed_float16")  # it is converted
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
+    monkeypatch.setattr(precision, "instruction_sets", lambda *_: ["avx512_fp16"])
+    refuse_impossible("mixed_float16")
+
+
 def test_the_dtype_policy_is_left_as_it_was() -> None:
     before = keras.config.dtype_policy().name
     with under_policy("mixed_bfloat16"):

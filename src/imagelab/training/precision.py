@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 
 from imagelab.errors import SettingsError
-from imagelab.processor import is_faster_in_bfloat16
+from imagelab.processor import instruction_sets, is_faster_in_bfloat16
 
 LIMIT = "ONEDNN_MAX_CPU_ISA"  # by which a user keeps oneDNN from instruction sets that the processor has
 LIMITS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+LIMITS_WITHOUT_FLOAT16 = (*LIMITS_WITHOUT_BFLOAT16, "AVX512_CORE_BF16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -29,11 +30,12 @@ def refuse_impossible(policy: str) -> None:
     """Say what would end the process without a word.
 
     Raises:
-        SettingsError: the layers are to compute in bfloat16, and the user keeps oneDNN from it.
+        SettingsError: the layers are to compute in a half format, and the user keeps oneDNN from it.
     """
-    if policy == "mixed_bfloat16" and is_kept_from_bfloat16() and not tf.config.list_physical_devices("GPU"):
+    if is_kept_from(policy) and not tf.config.list_physical_devices("GPU"):
+        given = policy.removeprefix("mixed_")
         raise SettingsError(
-            f"mixed_precision=bfloat16: {LIMIT}={os.environ[LIMIT]} keeps oneDNN from it; unset that, or take float32"
+            f"mixed_precision={given}: {LIMIT}={os.environ[LIMIT]} keeps oneDNN from it; unset that, or take float32"
         )
 
 
@@ -54,10 +56,17 @@ def has_fast_bfloat16() -> bool:
     if not gpus:
         limit = os.environ.get(LIMIT, "").upper()
         with_amx = "AMX" in limit or limit in ("", "ALL", "DEFAULT")
-        return is_faster_in_bfloat16(with_amx=with_amx) and not is_kept_from_bfloat16()
+        return is_faster_in_bfloat16(with_amx=with_amx) and not is_kept_from("mixed_bfloat16")
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
     return bool(capability[0] >= 8)
 
 
-def is_kept_from_bfloat16() -> bool:
-    return os.environ.get(LIMIT, "").upper() in LIMITS_WITHOUT_BFLOAT16
+def is_kept_from(policy: str) -> bool:
+    """Whether a limit takes from oneDNN what it computes a format with; it does not fall back, it ends the process.
+
+    A processor without AVX512-FP16 converts float16, whatever the limit.
+    """
+    limit = os.environ.get(LIMIT, "").upper()
+    if policy == "mixed_float16":
+        return limit in LIMITS_WITHOUT_FLOAT16 and bool(instruction_sets("avx512_fp16"))
+    return policy == "mixed_bfloat16" and limit in LIMITS_WITHOUT_BFLOAT16
