@@ -103,18 +103,18 @@ class Pair:
         if not (self.outcomes and self.mcnemar):
             return f"{self.first.label} and {self.second.label}: not tested, for lack of answers to the same images"
         ahead = self.outcomes.improvement
-        points, images = points_text(ahead), f"on the same {self.outcomes.images:,} images"
+        points, images = points_text(ahead), f"the same {self.outcomes.images:,} images"
         names = [self.network_name(place) for place in (0, 1)]
         better, worse = names if ahead >= 0 else names[::-1]
         if ahead == 0:
-            return f"the networks of {better} and {worse} are right on equally many of {images.removeprefix('on ')}"
+            return f"the networks of {better} and {worse} are right on equally many of {images}"
         if not self.mcnemar.is_significant:
-            can_be = f"ahead of that of {worse} by {points} {images}, which can be luck: {self.mcnemar}"
+            can_be = f"ahead of that of {worse} by {points} on {images}, which can be luck: {self.mcnemar}"
             return f"the network of {better} is {can_be} (McNemar)"
         one = "of one seed each: about these two networks only"
         if self.has_equal_settings:
             one = "their settings are equal, so it is the luck of the seed"
-        is_better = f"is better than that of {worse} by {points} {images}, {self.mcnemar}"
+        is_better = f"is better than that of {worse} by {points} on {images}, {self.mcnemar}"
         return f"the network of {better} {is_better} (McNemar); {one}"
 
     def network_name(self, place: int) -> str:

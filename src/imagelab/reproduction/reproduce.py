@@ -13,7 +13,7 @@ from imagelab.comparison.compare import (
     show_result,
     write_files,
 )
-from imagelab.console import command_line, say, show
+from imagelab.console import command_line, how_many, say, show
 from imagelab.experiment import load_fitter
 from imagelab.reproduction.beside import MEASURED, rows_to_read
 from imagelab.reproduction.report import Reproduction, reference_sections, reproduction_of, write_reference_files
@@ -113,7 +113,7 @@ def report(settings: ReproduceSettings, parent: Run) -> str:
         show(f"- {text}")
     log_report(parent, comparison, reproduction)
     page = settings.output / "report.html"
-    return f"reproduced {settings.networks_text}; open {page}; run {parent.run_id}: {parent.address}"
+    return f"reproduced {how_many(len(settings.pairs), 'network')}; open {page}; run {parent.run_id}: {parent.address}"
 
 
 def compare_children(parent: Run, settings: ReproduceSettings) -> "Comparison":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagelab.comparison.training import Training, training_of
-from imagelab.console import say
+from imagelab.console import how_many, say
 from imagelab.progress import in_words
 from imagelab.settings import ReproduceSettings, TrainSettings, configuration_key
 from imagelab.tracking import runs_of_all, use_tracking_store
@@ -146,7 +146,7 @@ def say_what_comes(settings: ReproduceSettings, left: "Sequence[PlannedTraining]
         source: how that is known, in words.
     """
     every = len(settings.trainings())
-    what = f"{len(left)} of {every} trainings left" if len(left) < every else settings.networks_text
+    what = f"{len(left)} of {every} trainings left" if len(left) < every else how_many(len(settings.pairs), "network")
     about = in_words(sum(each.expected for each in left))
     say(f"{what}, {settings.seeds_text}, recipe {settings.recipe}, about {about}:")
     for pair in settings.pairs:

@@ -88,10 +88,6 @@ class ReproduceSettings(BaseModel):
     def seeds_text(self) -> str:
         return f"seed{'s' if len(self.seed_list) > 1 else ''} {self.seeds}"
 
-    @property
-    def networks_text(self) -> str:
-        return f"{len(self.pairs)} network{'s' if len(self.pairs) > 1 else ''}"
-
     def trainings(self) -> list[TrainSettings]:
         """The settings of every training: those of one network one after the other."""
         return [self.training(pair, seed) for pair in self.pairs for seed in self.seed_list]
