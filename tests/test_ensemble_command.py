@@ -17,11 +17,11 @@ from sklearn.metrics import accuracy_score, log_loss
 from imagelab.comparison.compare import compare
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
-from imagelab.ensemble import ensemble
-from imagelab.ensemble_members import find_members
+from imagelab.ensemble.ensemble import ensemble
+from imagelab.ensemble.members import find_members
 from imagelab.errors import ImagelabError, SettingsError
-from imagelab.evaluate_model import evaluate
-from imagelab.explain_model import explain_model
+from imagelab.inspection.evaluate import evaluate
+from imagelab.inspection.explain import explain_model
 from imagelab.prediction.predict import predict
 from imagelab.registry.overview import trained_models
 from imagelab.registry.promotion import promote

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
 from imagelab.errors import RegistryError, SettingsError
-from imagelab.evaluate_model import evaluate
+from imagelab.inspection.evaluate import evaluate
 from imagelab.registry.promotion import promote
 from imagelab.settings import EvaluateSettings, PromoteSettings, parse
 from tests.conftest import Project, finish

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from imagelab.errors import SettingsError
-from imagelab.explain_model import explain_model
+from imagelab.inspection.explain import explain_model
 from imagelab.settings import ExplainSettings, parse
 from tests.accessibility import VIEWS, emulate, serious_problems
 from tests.conftest import Project, finish

@@ -94,19 +94,22 @@ COMMANDS = {
     "find_lr": Command(FindLrSettings, "imagelab.learning_rate_finder:find_learning_rate", needs_keras=True),
     "evaluate": Command(
         EvaluateSettings,
-        "imagelab.evaluate_model:evaluate",
+        "imagelab.inspection.evaluate:evaluate",
         "imagelab.registry.named_model:refuse_what_is_not_there",
         needs_keras=True,
     ),
     "explain": Command(
         ExplainSettings,
-        "imagelab.explain_model:explain_model",
+        "imagelab.inspection.explain:explain_model",
         "imagelab.registry.named_model:refuse_what_is_not_there",
         needs_keras=True,
     ),
     "compare": Command(CompareSettings, "imagelab.comparison.compare:compare"),
     "ensemble": Command(
-        EnsembleSettings, "imagelab.ensemble:ensemble", "imagelab.ensemble_members:refuse_early", needs_keras=True
+        EnsembleSettings,
+        "imagelab.ensemble.ensemble:ensemble",
+        "imagelab.ensemble.members:refuse_early",
+        needs_keras=True,
     ),
     "reproduce": Command(
         ReproduceSettings,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from imagelab.comparison.pairs import p_text, points_text
 from imagelab.console import command_line
-from imagelab.ensemble_members import Member
+from imagelab.ensemble.members import Member
 from imagelab.evaluation.ensembles import diversity
 from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation.significance import SIGNIFICANT, paired_outcomes

@@ -17,8 +17,8 @@ from imagelab.errors import SettingsError
 from imagelab.evaluation_report import CONTEXTS, TEST, VALIDATION, WORDS, input_of
 from imagelab.explanation.explain import Explainer
 from imagelab.explanation.gallery import Answers, ExplainedImage, classes_to_show, explain_images
-from imagelab.explanation_page import TEMPLATE, picture_rows, sections_of, table_of, words_of
 from imagelab.figures.picture_rows import draw_picture_rows
+from imagelab.inspection.explanation_page import TEMPLATE, picture_rows, sections_of, table_of, words_of
 from imagelab.prediction.labelled_images import ClassNumbers, shortened
 from imagelab.progress import images_progress
 from imagelab.registry.loaded_model import LoadedModel

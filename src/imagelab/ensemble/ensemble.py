@@ -12,8 +12,8 @@ import numpy as np
 from imagelab.console import say
 from imagelab.data.dataset import Dataset, Split
 from imagelab.data.split import SplitSpec
-from imagelab.ensemble_members import Member, find_members
-from imagelab.ensemble_report import Answers, Outcome, conclude, report_members
+from imagelab.ensemble.members import Member, find_members
+from imagelab.ensemble.report import Answers, Outcome, conclude, report_members
 from imagelab.errors import SettingsError
 from imagelab.evaluation.ensembles import average, fit_weights
 from imagelab.evaluation.scores import Evaluation

@@ -16,7 +16,6 @@ from imagelab.evaluation.effects import Effect
 from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation.temperature import fit_temperature, soften
 from imagelab.evaluation.test_time_augmentation import over_views
-from imagelab.evaluation_findings import Outcome, report_drift, report_findings, report_given
 from imagelab.evaluation_report import (
     CONTEXTS,
     GIVEN,
@@ -29,6 +28,7 @@ from imagelab.evaluation_report import (
     report_answers,
     report_model,
 )
+from imagelab.inspection.evaluation_findings import Outcome, report_drift, report_findings, report_given
 from imagelab.models.calibrated import with_temperature
 from imagelab.prediction.labelled_images import LabelledImages, read_labelled_images
 from imagelab.registry.loaded_model import LoadedModel
