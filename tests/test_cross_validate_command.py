@@ -21,7 +21,7 @@ from imagelab.registry.overview import final_runs_best_first
 from imagelab.settings import CompareSettings, CrossValidateSettings, TrainSettings, name_of, parse
 from imagelab.tracking import split_of
 from imagelab.tracking.repeatable_parent import find_unfinished
-from tests.conftest import Project, finish, wait_until
+from tests.conftest import Project, finish, thorough, wait_until
 from tests.test_replicates_command import parents
 from tests.test_train_command import curves_of
 
@@ -45,6 +45,7 @@ def table_of(run: Any, name: str = OUT_OF_FOLD) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
+@thorough
 def test_folds_go_on_as_if_never_interrupted(project: Project) -> None:
     """Ctrl-C in the first fold, kill -9 in the second, which is gone on with by hand."""
     code, output, errors = finish(cross_validate(project, "note=mine", *TINY))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONGEST, Project, Server, finish, wait_until
+from tests.conftest import LONGEST, Project, Server, finish, thorough, wait_until
 
 LONG = ("epochs=300", "early_stopping_patience=0", "batch_size=8")
 TRAIN = ("mlflow", "run", ".", "-e", "train", "--env-manager", "local")
@@ -41,7 +41,7 @@ def slow_model(project: Project) -> None:
     )
 
 
-@pytest.mark.parametrize("owned_by_mlflow_run", [False, True])
+@pytest.mark.parametrize("owned_by_mlflow_run", [True, pytest.param(False, marks=thorough)])
 def test_ctrl_c_while_finishing_is_killed_and_can_be_resumed(project: Project, owned_by_mlflow_run: bool) -> None:
     slow_model(project)
     process = project.start(*TRAIN, *with_p("epochs=2")) if owned_by_mlflow_run else project.train("epochs=2")
@@ -66,6 +66,7 @@ def test_ctrl_c_while_finishing_is_killed_and_can_be_resumed(project: Project, o
     assert not list((project.folder / "runs").iterdir())
 
 
+@thorough
 def test_two_ctrl_c_while_finishing_leave_no_run_running(project: Project) -> None:
     slow_model(project)
     process = project.train("epochs=2")
@@ -119,6 +120,7 @@ def test_a_runs_folder_that_cannot_be_made_leaves_no_run_running(project: Projec
     assert [run.info.status for run in project.runs()] == ["FAILED"]
 
 
+@thorough
 def test_a_folder_that_is_deleted_while_training_fails_the_run_in_one_line(project: Project) -> None:
     process = project.train(*LONG)
     wait_until(lambda: project.epochs_done() >= 2, process=process)
@@ -180,6 +182,7 @@ def test_a_run_whose_process_and_folder_are_gone_can_be_ended(project: Project) 
     assert project.runs()[0].info.status == "KILLED"
 
 
+@thorough
 def test_a_run_of_another_machine_is_left_alone_but_the_way_to_end_it_is_said(project: Project) -> None:
     run_id = project.client.create_run("0", tags={"host": "elsewhere", "pid": "1", "pid_started": "0"}).info.run_id
     code, _, errors = finish(project.train(f"resume={run_id}"))
@@ -210,6 +213,7 @@ def test_a_command_that_trains_nothing_leaves_no_run(project: Project, setting: 
     wait_until(lambda: project.runs() == [])
 
 
+@thorough
 def test_sigterm_to_mlflow_run_alone_ends_its_training_too(project: Project) -> None:
     process = project.start(*TRAIN, *with_p(*LONG))
     wait_until(lambda: project.epochs_done() >= 1, process=process)
@@ -229,6 +233,7 @@ def test_nobody_who_reads_is_no_failure(project: Project) -> None:
     assert [run.info.status for run in project.runs()] == ["FINISHED"]
 
 
+@thorough
 def test_a_result_is_shown_even_if_the_store_has_gone(project: Project, server: Server) -> None:
     process = project.train(
         "epochs=40", "early_stopping_patience=0", "upload_patience=1", MLFLOW_TRACKING_URI=server.uri
@@ -241,6 +246,7 @@ def test_a_result_is_shown_even_if_the_store_has_gone(project: Project, server: 
     assert errors.splitlines()[-1].startswith("train: the tracking store has not taken everything")
 
 
+@thorough
 def test_ctrl_c_ends_the_waiting_for_a_store_that_has_gone(project: Project, server: Server) -> None:
     settings = ("epochs=40", "early_stopping_patience=0", "upload_patience=500")
     process = project.train(*settings, MLFLOW_TRACKING_URI=server.uri)

@@ -19,7 +19,7 @@ import pytest
 from imagelab.errors import ImagelabError, PredictionError, SettingsError
 from imagelab.prediction.spark_engine import java_version
 from imagelab.settings import PredictSettings, parse
-from tests.conftest import LONGEST, Project, absent, finish, needs, wait_until
+from tests.conftest import LONGEST, Project, absent, finish, needs, thorough, wait_until
 from tests.prediction.prepared_models import (
     MODEL,
     NAME,
@@ -309,6 +309,7 @@ def test_mlflow_run_keeps_a_run_of_it_and_exits_with_1_if_nothing_can_be_read(
     assert [row["label"] for row in rows_of(tmp_path / "bad-out.parquet")] == [None, None]
 
 
+@thorough
 def test_a_full_disk_is_said_in_one_line_and_loses_nothing(registered: Project, tmp_path: Path) -> None:
     """A tmpfs on which something else leaves room for some shards only."""
     images, disk = write_parquet(tmp_path / "images.parquet", digits(8000)), tmp_path / "disk"
@@ -340,6 +341,7 @@ print("peak", int(re.search(r"VmHWM:\s*(\d+)", status)[1]) // 1024)
 """
 
 
+@thorough
 def test_memory_does_not_grow_with_the_number_of_images(registered: Project, tmp_path: Path) -> None:
     """Images of 30 kB in one row group: 60 MB of them, and 240 MB."""
     noise = png(np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8))
@@ -390,6 +392,7 @@ def test_spark_gives_the_same_rows_of_a_folder(registered: Project, tmp_path: Pa
     assert_equal_rows(tmp_path / "local.parquet", tmp_path / "spark.parquet")
 
 
+@thorough
 @pytest.mark.usefixtures("spark")
 def test_spark_killed_leaves_no_process_behind_and_either_engine_goes_on(registered: Project, tmp_path: Path) -> None:
     files = [*digits(20_000), b"bad", None]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from imagelab.registry.overview import final_runs_best_first
-from tests.conftest import Project, finish, wait_until
+from tests.conftest import Project, finish, thorough, wait_until
 from tests.test_train_command import AT_THE_END, curves_of
 
 TINY = ("epochs=6", "early_stopping_patience=0", "mixed_precision=float32", "batch_size=16")
@@ -33,6 +33,7 @@ def final_figures(run: Any) -> dict[str, float]:
     return {name: run.data.metrics[name] for name in AT_THE_END - {"training_seconds", "training_processor_seconds"}}
 
 
+@thorough
 def test_replicates_go_on_as_if_never_interrupted(project: Project) -> None:
     """Ctrl-C in the first training, kill -9 in the second; the whole project has no run that is not named here."""
     code, output, errors = finish(project.train("seeds=0,3", "note=mine", *TINY))

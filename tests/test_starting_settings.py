@@ -10,7 +10,7 @@ from imagelab.errors import SettingsError
 from imagelab.recipes import OFF
 from imagelab.settings import FindLrSettings, TrainSettings, TuneSettings, parse
 from imagelab.tracking.starting_settings import over_what_is_named
-from tests.conftest import Project, finish
+from tests.conftest import Project, finish, thorough
 from tests.test_train_command import curves_of
 
 OF_RUN = {"dataset": "digits", "model": "basic_ann", "epochs": 7, "learning_rate": 0.02, "seed": 4, "split_seed": 2}
@@ -106,6 +106,7 @@ def test_both_together_are_refused() -> None:
         parse(TrainSettings, "train", [f"--like={NOWHERE}", f"--resume={'1' * 32}"])
 
 
+@thorough
 def test_mlflow_run_trains_like_a_run_of_another_data_set(project: Project) -> None:
     """MLproject's defaults of dataset and model count as not given; the run says what was really trained."""
     code, _, errors = finish(project.train("epochs=2", "learning_rate=0.02", "mixed_precision=float32", "seed=3"))

@@ -106,6 +106,7 @@ def test_a_wrong_setting_opens_no_run(project: Project, settings: list[str]) -> 
     assert project.runs() == []
 
 
+@thorough
 def test_mlflow_run_with_odd_values(project: Project) -> None:
     values = ["learning_rate=1e-2", "epochs=02", 'note=it\'s a; "test" $HOME']
     flags = [word for value in values for word in ("-P", value)]
@@ -186,6 +187,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(project: Project) -> No
         assert resumed.data.metrics[name] == whole.data.metrics[name], name
 
 
+@thorough
 def test_sigterm_to_mlflow_run_as_ctrl_c_does(project: Project) -> None:
     """Ctrl-C in a shell reaches the whole process group; `mlflow run` then sends SIGTERM to its child."""
     flags = [word for value in ("dataset=digits", *LONG) for word in ("-P", value)]
@@ -198,6 +200,7 @@ def test_sigterm_to_mlflow_run_as_ctrl_c_does(project: Project) -> None:
     assert f"-P resume={run.info.run_id}" in errors
 
 
+@thorough
 def test_a_run_interrupted_elsewhere_is_resumed_from_the_store(project: Project) -> None:
     import shutil
 
@@ -236,6 +239,7 @@ def test_a_project_folder_may_have_an_odd_name(project: Project, wrapped: bool) 
     assert "%" not in " ".join(path.name for path in odd.folder.iterdir())
 
 
+@thorough
 def test_mlflow_run_from_another_folder_keeps_its_runs_there(project: Project, tmp_path: Path) -> None:
     elsewhere = Project(tmp_path / "else where")
     elsewhere.folder.mkdir()
@@ -312,6 +316,7 @@ def test_a_server_that_dies_and_comes_back_gets_everything(project: Project, ser
     assert len(run.outputs.model_outputs) == 1
 
 
+@thorough
 def test_a_server_that_never_comes_back_leaves_a_record_to_upload(project: Project, server: Server) -> None:
     import mlflow
 
@@ -392,6 +397,7 @@ def test_real_fashion_mnist_end_to_end(project: Project) -> None:
     assert run.data.metrics["test_accuracy"] > 0.75
 
 
+@thorough
 def test_a_run_knows_its_commit_and_what_was_not_committed(project: Project) -> None:
     def git(*words: str) -> str:
         identity = ["-c", "user.name=me", "-c", "user.email=me@example.org"]

@@ -16,7 +16,7 @@ import pytest
 from imagelab.data import load_dataset
 from imagelab.features.feature_cache import FeatureSeconds, FeatureSet, load_or_compute
 from imagelab.features.shards import ShardFormat
-from tests.conftest import Project, finish, real_data, real_resnet50_weights, wait_until
+from tests.conftest import Project, finish, real_data, real_resnet50_weights, thorough, wait_until
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
@@ -63,6 +63,7 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
 
 
+@thorough
 def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had_happened(
     project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_killed_in_the_feature_pass_and_in_fine_tuning_it_ends_as_if_nothing_had
     assert scores[0] == scores[1]
 
 
+@thorough
 def test_two_runs_on_one_empty_cache_share_what_either_computes(
     project: Project, typed: list[str], cache: dict[str, str]
 ) -> None:

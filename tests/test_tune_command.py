@@ -182,6 +182,7 @@ def workers_of(project: Project) -> list[psutil.Process]:
     return found
 
 
+@thorough
 def test_killed_when_every_trial_that_is_left_is_under_way(project: Project) -> None:
     settings = ("n_trials=3", "workers=2", "pruner=none", "epochs=60", "early_stopping_patience=0")
     session = project.tune(*settings)
@@ -195,6 +196,7 @@ def test_killed_when_every_trial_that_is_left_is_under_way(project: Project) -> 
     assert_whole(project.client, project.study(), 3)
 
 
+@thorough
 def test_a_grid_survives_a_killed_worker(project: Project) -> None:
     settings = (
         "n_trials=50",
@@ -213,6 +215,7 @@ def test_a_grid_survives_a_killed_worker(project: Project) -> None:
     assert points == {(size, rate) for size in (32, 64) for rate in (0.0, 0.2)}
 
 
+@thorough
 def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_killed(project: Project) -> None:
     settings = ("n_trials=2", "epochs=20", "early_stopping_patience=0", "model=basic_cnn", "study=s")
     code, _, errors = finish(project.tune(*settings))
@@ -248,6 +251,7 @@ def test_ctrl_c_closes_trials_and_the_same_command_goes_on(project: Project) -> 
     assert Counter(trial.state.name for trial in counted(project.study())) == {"COMPLETE": 4}
 
 
+@thorough
 def test_two_parents_at_once_work_on_one_study(project: Project) -> None:
     sessions = [project.tune("n_trials=8", "pruner=none") for _ in range(2)]
     for session in sessions:
@@ -421,6 +425,7 @@ def owners(project: Project, storage: str) -> set[int]:
     return {trial.user_attrs["process"]["pid"] for trial in trials if "process" in trial.user_attrs}
 
 
+@thorough
 def test_a_tracking_server_that_goes_away_costs_nothing(project: Project, server: Server) -> None:
     import mlflow
 

@@ -19,7 +19,15 @@ from imagelab.experiment import load_fitter
 from imagelab.label_audit import AUDITED, report_audit
 from imagelab.reporting import OUT_OF_FOLD, title_of
 from imagelab.settings import CrossValidateSettings, name_of
-from imagelab.tracking import Run, failure_noted, log_description, repeatable_parent, request, use_tracking_store
+from imagelab.tracking import (
+    Run,
+    failure_noted,
+    log_description,
+    log_split,
+    repeatable_parent,
+    request,
+    use_tracking_store,
+)
 from imagelab.training import Fitter
 from imagelab.training_series import (
     FinishedTraining,
@@ -52,7 +60,7 @@ def cross_validate(settings: CrossValidateSettings) -> str:
     identity = {"phase": PHASE, "settings": complete.as_tag(), "dataset_digest": whole.dataset.digest}
     lacking = AUDITED if settings.audit else ""
     with repeatable_parent(client, parent_name(settings), identity, complete.record(), lacking) as parent:
-        parent.log_text("split.json", whole.split.to_json())
+        log_split(parent, whole.split)
         say(f"run {parent.run_id}: {'going on with' if parent.resumed else 'training'} {settings.folds} folds")
         trainings = planned(settings, parent)
         series = TrainingSeries(parent, trainings, lambda each: fold_of(whole, int(each.tags["fold"])), shown=SHOWN)

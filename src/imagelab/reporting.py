@@ -21,7 +21,7 @@ from imagelab.features import FeatureSeconds
 from imagelab.figures.curves import draw_curves, explore_curves
 from imagelab.figures.galleries import draw_samples, draw_training_batch
 from imagelab.progress import in_words
-from imagelab.tracking import Run, log_description, show_side_by_side
+from imagelab.tracking import Run, log_description, log_split, show_side_by_side
 
 SERVED_MODEL = Path(__file__).parent / "serving" / "served_model.py"  # stored with each model, to answer for it
 SIDE_BY_SIDE = ("figures/curves.png", "figures/confusion_matrix.png", "figures/incorrect.png")  # of several runs
@@ -79,7 +79,7 @@ def result_of(run: Run) -> Result:
 def report_data(run: Run, dataset: Dataset, split: SplitSpec, parts: tuple[Split, Split]) -> None:
     """Digest, how the training images were split, splits as dataset inputs, class balance, a sample of each class."""
     run.log_tags(dataset_digest=dataset.digest, phase="train")
-    run.log_text("split.json", split.to_json())
+    log_split(run, split)
     splits = dict(zip(CONTEXTS, (*parts, dataset.test), strict=True))
     run.log_inputs({context: input_of(dataset, split, context) for context, split in splits.items()})
     balance = {context: np.bincount(split.labels, minlength=dataset.num_classes) for context, split in splits.items()}

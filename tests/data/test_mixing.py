@@ -1,5 +1,7 @@
 """Mixup and CutMix: what a mixed batch is made of."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,10 +13,18 @@ from imagelab.data.mixing import Mixing
 FLAT = Split(np.arange(40, dtype=np.uint8).repeat(8 * 8).reshape(40, 8, 8, 1) * 5, np.arange(40))  # one grey each
 
 
+def batches(mixing: Mixing, epochs: Iterable[int], seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The only batch of each of these epochs."""
+    at = tf.Variable(0, dtype=tf.int64)
+    made, found = make_training_batches(FLAT, 40, 40, seed, at, mixing=mixing), []
+    for epoch in epochs:
+        at.assign(epoch)
+        found += made.as_numpy_iterator()
+    return found
+
+
 def batch(mixing: Mixing, epoch: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    at = tf.Variable(epoch, dtype=tf.int64)
-    images, targets = next(iter(make_training_batches(FLAT, 40, 40, seed, at, mixing=mixing)))
-    return images.numpy(), targets.numpy()
+    return batches(mixing, [epoch], seed)[0]
 
 
 @pytest.mark.parametrize("mixing", [Mixing(mixup=1.0, until=9), Mixing(cutmix=1.0, until=9)], ids=["mixup", "cutmix"])
@@ -39,36 +49,30 @@ def test_mixup_blends_and_cutmix_pastes() -> None:
 
 def test_the_shares_are_spread_as_alpha_says() -> None:
     """Of a beta distribution with both parameters alpha the variance is 1 / (8 alpha + 4)."""
-    orders = [order(epoch) for epoch in range(15)]
+    epochs = range(15)
+    orders = [labels.argmax(1) for _, labels in batches(Mixing(), epochs)]  # which image stands where
     for mixing in (Mixing(mixup=0.3, until=99), Mixing(cutmix=0.3, until=99), Mixing(cutmix=1.0, until=99)):
-        targets = [batch(mixing, epoch)[1] for epoch in range(15)]
-        shares = np.concatenate([each[np.arange(40), labels] for each, labels in zip(targets, orders, strict=True)])
+        targets = [each for _, each in batches(mixing, epochs)]
+        shares = np.concatenate([each[np.arange(40), order] for each, order in zip(targets, orders, strict=True)])
         alpha = mixing.mixup or mixing.cutmix
         assert np.var(shares) == pytest.approx(1 / (8 * alpha + 4), rel=0.2)
         assert shares.mean() == pytest.approx(0.5, abs=0.05)
 
 
-def order(epoch: int) -> np.ndarray:
-    """Which image stands where in the batch of an epoch."""
-    labels: np.ndarray = batch(Mixing(), epoch)[1].argmax(1)
-    return labels
-
-
 def test_with_both_each_batch_takes_one() -> None:
-    images = [batch(Mixing(0.5, 0.5, until=99), epoch)[0] for epoch in range(12)]
+    images = [each for each, _ in batches(Mixing(0.5, 0.5, until=99), range(12))]
     pasted = [bool(each.std((1, 2, 3)).max() > 1) for each in images]
     assert 0 < sum(pasted) < 12
 
 
 @pytest.mark.parametrize("mixing", [Mixing(1.0, 0, 2), Mixing(0, 1.0, 2), Mixing(1.0, 1.0, 2)])
 def test_it_is_a_function_of_seed_and_epoch_and_ends(mixing: Mixing) -> None:
-    images, targets = batch(mixing, 1, 5)
+    (images, targets), (another, _), (last, last_targets) = batches(mixing, [1, 0, 2], 5)
     again = batch(mixing, 1, 5)
     assert (again[0] == images).all()
     assert (again[1] == targets).all()
-    assert (batch(mixing, 0, 5)[0] != images).any()
+    assert (another != images).any()
     assert (batch(mixing, 1, 6)[0] != images).any()
-    images, targets = batch(mixing, 2, 5)
     plain, labels = batch(Mixing(), 2, 5)
-    assert (images == plain).all()
-    assert (targets == labels).all()
+    assert (last == plain).all()
+    assert (last_targets == labels).all()

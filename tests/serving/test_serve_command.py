@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import LONGEST, Project, Server, finish, free_port, wait_until
+from tests.conftest import LONGEST, Project, Server, finish, free_port, thorough, wait_until
 from tests.serving import grey_levels
 from tests.serving.pictures import file_of, noise, plain, text_of
 from tests.serving.serve_process import BODY, MODEL, Clients, Serving, bash, label_of
@@ -161,6 +161,7 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@thorough
 def test_several_workers_and_a_token(shop: Project, tmp_path: Path) -> None:
     """Both answer, figures add up, one that dies is replaced, and nothing is left after SIGTERM."""
     token = tmp_path / "my token"
@@ -276,6 +277,7 @@ def test_mlflow_run_leaves_no_run(shop: Project) -> None:
     wait_until(lambda: len(shop.runs()) == before)
 
 
+@thorough
 def test_the_registry_goes_away_and_comes_back(server: Server, project: Project) -> None:
     import mlflow
 

@@ -104,7 +104,10 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+OFTEN = ("plateau", "mixed")
+
+
+@pytest.mark.parametrize("name", [name if name in OFTEN else pytest.param(name, marks=thorough) for name in TECHNIQUES])
 def test_a_technique_goes_on_after_each_epoch_as_if_never_interrupted(tmp_path: Path, name: str) -> None:
     settings = {"epochs": 4, **TECHNIQUES[name]}
     whole, _ = fit(tmp_path / "whole", **settings)

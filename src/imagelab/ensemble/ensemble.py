@@ -34,7 +34,7 @@ from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import checked_split, data_of
 from imagelab.reporting import SERVED_MODEL, SIDE_BY_SIDE, report_network
 from imagelab.settings import EnsembleSettings
-from imagelab.tracking import Run, failure_noted, operation_run, show_side_by_side, use_tracking_store
+from imagelab.tracking import Run, failure_noted, log_split, operation_run, show_side_by_side, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -132,7 +132,7 @@ def ensemble_in(run: Run, subject: Subject) -> str:
 def log_subject(run: Run, subject: Subject) -> None:
     """The typed settings, the split, and on which images which networks answer."""
     run.log_text("settings.json", json.dumps(subject.record, indent=2))
-    run.log_text("split.json", subject.split.to_json())
+    log_split(run, subject.split)
     inputs = {CONTEXTS[part]: input_of(subject.dataset, split, CONTEXTS[part]) for part, split in subject.parts.items()}
     run.log_inputs(inputs, *(member.named.model_id for member in subject.members))
 

@@ -38,7 +38,7 @@ from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import data_of
 from imagelab.reporting import SERVED_MODEL
 from imagelab.settings import EvaluateSettings
-from imagelab.tracking import Run, failure_noted, log_description, operation_run, use_tracking_store
+from imagelab.tracking import Run, failure_noted, log_description, log_split, operation_run, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -134,7 +134,7 @@ class Subject:
 
 def evaluate_in(run: Run, subject: Subject) -> str:
     """What happens inside the run: ask, change the answers if that is wanted, report."""
-    run.log_text("split.json", subject.split.to_json())
+    log_split(run, subject.split)
     run.log_inputs({CONTEXTS[part]: subject.input_of(part) for part in subject.parts}, subject.named.model_id)
     before, milliseconds = ask(subject, subject.model.compute)
     effects, temperature = changed(subject, before, milliseconds)

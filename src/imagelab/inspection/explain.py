@@ -26,7 +26,7 @@ from imagelab.registry.named_model import NamedModel, find_named_model
 from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import data_of
 from imagelab.settings import ExplainSettings
-from imagelab.tracking import Run, failure_noted, log_description, operation_run, use_tracking_store
+from imagelab.tracking import Run, failure_noted, log_description, log_split, operation_run, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -111,7 +111,7 @@ def class_numbers(given: Sequence[str], class_names: Sequence[str], labels: np.n
 
 def explain_in(run: Run, subject: Subject) -> str:
     """What happens inside the run: look for right and wrong answers, explain them, draw."""
-    run.log_text("split.json", subject.split.to_json())
+    log_split(run, subject.split)
     context = CONTEXTS[subject.part]
     fields = input_of(subject.dataset, subject.images, context)
     run.log_inputs({context: fields}, subject.named.model_id)

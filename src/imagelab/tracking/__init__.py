@@ -55,7 +55,7 @@ from imagelab.tracking.store import (
     use_tracking_store,
     without_password,
 )
-from imagelab.tracking.stored_settings import settings_of, split_of
+from imagelab.tracking.stored_settings import log_split, settings_of, split_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as Client
@@ -87,6 +87,7 @@ __all__ = [
     "is_resumable",
     "join_parent",
     "log_description",
+    "log_split",
     "open_child",
     "operation_run",
     "pages",

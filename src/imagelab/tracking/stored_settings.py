@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from imagelab.data.split import SplitSpec
+    from imagelab.tracking.run import Run as OurRun
 
 SETTINGS, SPLIT = "settings.json", "split.json"  # artifacts
 
@@ -27,6 +28,11 @@ def settings_of(client: "MlflowClient", run: "Run") -> dict[str, Any]:
         return dict(json.loads(text))
     except (TypeError, ValueError) as error:
         raise TrackingError(f"the settings of run {run.info.run_id} cannot be read ({error})") from error
+
+
+def log_split(run: "OurRun", split: "SplitSpec") -> None:
+    """What `split_of` reads."""
+    run.log_text(SPLIT, split.to_json())
 
 
 def split_of(client: "MlflowClient", run: "Run") -> "SplitSpec":
