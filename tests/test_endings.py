@@ -144,6 +144,7 @@ def test_a_folder_that_is_deleted_while_training_fails_the_run_in_one_line(proje
     assert run.data.tags["failure"]
 
 
+@thorough
 def test_a_disk_that_takes_no_checkpoint_fails_the_run_and_says_how_to_go_on(project: Project) -> None:
     process = project.train("epochs=60", "early_stopping_patience=0")
     wait_until(lambda: project.epochs_done() >= 2, process=process)

@@ -376,6 +376,7 @@ def assert_equal_rows(one: Path, other: Path) -> None:
         assert [named["label"] for named in ours or ()] == [named["label"] for named in theirs or ()]
 
 
+@thorough
 @pytest.mark.usefixtures("spark")
 def test_spark_gives_the_same_rows_of_a_folder(registered: Project, tmp_path: Path) -> None:
     folder = odd_folder(tmp_path / "photos")

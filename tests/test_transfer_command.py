@@ -136,6 +136,7 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(
     assert run.info.status == "FAILED"
 
 
+@thorough
 def test_a_run_goes_on_with_the_weights_it_began_with_or_not_at_all(
     project: Project, typed: list[str], cache: dict[str, str], tmp_path: Path
 ) -> None:

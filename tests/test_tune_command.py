@@ -129,6 +129,7 @@ def test_a_session_leaves_a_study_its_run_a_run_for_each_trial_and_the_best_trai
     assert sum("mlflow.parentRunId" not in run.data.tags for run in project.runs()) <= 3  # the study's, and refits
 
 
+@thorough
 def test_a_study_that_was_interrupted_proposes_what_it_would_have_proposed(project: Project, tmp_path: Path) -> None:
     code, _, errors = finish(project.tune("n_trials=4", "study=whole", "pruner=none"))
     assert code == 0, errors
@@ -140,6 +141,7 @@ def test_a_study_that_was_interrupted_proposes_what_it_would_have_proposed(proje
     assert [trial.values for trial in whole] == [trial.values for trial in parts]
 
 
+@thorough
 def test_killed_workers_and_parents_lose_and_repeat_nothing(project: Project) -> None:
     settings = ("n_trials=8", "workers=2", "pruner=none", *LONG_TRIALS)
     session = project.tune(*settings)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ def report_features(run: Run, spent: FeatureSeconds, weights_digest: str) -> Non
     seconds["feature_seconds"] += spent.computing
     write_durably(path, json.dumps(seconds))
     run.log_params({"weights_digest": weights_digest})
-    run.log_metrics(seconds, 0)
+    measured = {} if math.isnan(spent.processor) else {"feature_processor_seconds": spent.processor}
+    run.log_metrics(seconds | measured, 0)
     found = f"; {spent.saved:.0f} s saved by features from the cache" if spent.saved else ""
     say(f"features: {spent.computing:.0f} s{found}")
 

@@ -12,7 +12,7 @@ from imagelab.comparison.findings import extreme, find, most_confused, price
 from imagelab.comparison.pairs import compare_pairs, frame_of_pairs
 from imagelab.comparison.results import Results
 from imagelab.comparison.sections import row_of_pair
-from imagelab.comparison.training import Configuration, Training, training_of
+from imagelab.comparison.training import Configuration, Training, training_of, with_features
 from imagelab.settings import TrainSettings
 
 
@@ -150,8 +150,16 @@ def test_the_price_of_features_counts_whoever_computed_them() -> None:
     found = training_of(SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics=metrics)))
     assert isinstance(found, Training)
     scratch = Training("s", "", {"dataset": "digits", "model": "basic_cnn"}, "", {"seconds_with_features": 50.0}, 0)
+    assert "processor_seconds_with_features" not in found.metrics  # nobody has measured those of the features
     one, other = Configuration((found,)), Configuration((scratch,))
     assert price(one, other) == "resnet50 has 2 times the seconds of training (100 to 50)"
+
+
+def test_processor_seconds_are_of_training_and_features() -> None:
+    measured = {"training_processor_seconds": 10.0}
+    assert with_features(measured)["processor_seconds_with_features"] == 10
+    of_features = {"feature_seconds": 5.0, "feature_processor_seconds": 9.0}
+    assert with_features(measured | of_features)["processor_seconds_with_features"] == 19
 
 
 def test_a_price_that_is_not_known_is_not_said() -> None:

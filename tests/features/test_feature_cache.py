@@ -1,6 +1,7 @@
 """The feature cache, with arrays that are made by counting instead of a network."""
 
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -63,6 +64,7 @@ def test_what_was_computed_once_is_read_again_and_the_time_saved_is_counted(fold
         np.testing.assert_array_equal(again[number], compute(number))
     assert first.computing > 0 == first.saved
     assert second.saved == pytest.approx(first.computing)
+    assert second.processor == pytest.approx(first.processor) != 0
     assert second.computing == 0
     assert isinstance(again[0].base, np.memmap)
 
@@ -109,6 +111,16 @@ def test_a_damaged_shard_is_computed_again(folder: Path, damage: str) -> None:
     made: list[int] = []
     np.testing.assert_array_equal(load(made)[1], compute(1))
     assert made == [1]
+
+
+def test_what_an_older_version_has_noted_is_the_seconds_alone(folder: Path) -> None:
+    load()
+    (seconds,) = folder.glob("*/seconds.json")
+    seconds.write_text('{"0": 1.5, "1": 2.0, "2": 0.5}')
+    found = FeatureSeconds()
+    load(seconds=found)
+    assert (found.saved, found.computing) == (4, 0)
+    assert math.isnan(found.processor)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"0": null}', '{"a": 1}', "", "{"])

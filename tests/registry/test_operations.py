@@ -43,7 +43,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) ->
 
 STRIDES = pytest.mark.parametrize(
     ("uri", "stride"),
-    [("sqlite", 4), pytest.param("sqlite", 1, marks=thorough), pytest.param("postgresql", 1, marks=thorough)],
+    [("sqlite", 7), pytest.param("sqlite", 1, marks=thorough), pytest.param("postgresql", 1, marks=thorough)],
     indirect=["uri"],
 )
 
@@ -116,8 +116,8 @@ def test_rollbacks_killed_after_any_step_and_typed_again_swap_once_each(uri: str
     ("uri", "what"),
     [
         ("sqlite", "at_once"),
-        ("sqlite", "storm"),
         ("postgresql", "at_once"),
+        pytest.param("sqlite", "storm", marks=thorough),
         pytest.param("postgresql", "storm", marks=thorough),
     ],
     indirect=["uri"],

@@ -12,7 +12,7 @@ from mlflow.artifacts import load_text
 
 from imagelab.errors import TrackingError
 from imagelab.tracking import project_folder, request, retry, use_tracking_store
-from tests.conftest import LONGEST, free_port
+from tests.conftest import LONGEST, free_port, thorough
 
 CREATE = "from imagelab.tracking import use_tracking_store as u; u().create_run('0')"
 
@@ -58,7 +58,9 @@ def test_a_malformed_uri_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("opener", [CREATE, "import mlflow; mlflow.MlflowClient().create_run('0')"])
+@pytest.mark.parametrize(
+    "opener", [CREATE, pytest.param("import mlflow; mlflow.MlflowClient().create_run('0')", marks=thorough)]
+)
 def test_four_first_commands_at_once_make_one_database(tmp_path: Path, opener: str) -> None:
     """Ours and MLflow's own: `mlflow run` opens the store before our code runs."""
     processes = [subprocess.Popen([sys.executable, "-c", opener], stderr=subprocess.PIPE, text=True) for _ in range(4)]

@@ -16,6 +16,7 @@ from imagelab.errors import Interrupted
 from imagelab.training import Checkpoints, FitEvents, Fitter, RisingRate
 from imagelab.training.checkpoints import Row
 from imagelab.training.loop import predict
+from tests.conftest import thorough
 from tests.training.plans import DIGITS, SPLITS, make_plan, whole_and_interrupted
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -97,6 +98,7 @@ def curves_and_weights(checkpoints: Checkpoints) -> tuple[list[list[float]], lis
     return rows, [weight.tobytes() for weight in network.get_weights()]
 
 
+@thorough
 def test_it_goes_on_after_each_size_as_if_never_interrupted(fitter: Fitter, tmp_path: Path) -> None:
     others = {"mixup": 0.4, "augmentation": "flip", "ema": 0.9, "stochastic_depth": 0.3}
     plan = make_plan(**SMALL, **others, early_stopping_patience=1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagelab.comparison.training import WHOLE_SECONDS, Configuration
+from imagelab.comparison.training import PROCESSOR_SECONDS, WHOLE_SECONDS, Configuration
 from imagelab.settings import shortest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCORES = {  # column of the CSV: metric
     "test_calibration_error": "test_calibration_error",
     "training_seconds": "training_seconds",
     WHOLE_SECONDS: WHOLE_SECONDS,
-    "training_processor_seconds": "training_processor_seconds",
+    PROCESSOR_SECONDS: PROCESSOR_SECONDS,
     "best_epoch": "best_epoch",
 }
 
@@ -145,7 +145,7 @@ def row_to_read(configuration: Configuration, settings: str, epochs: Mapping[str
         "top-5": with_spread(configuration, "test_top_5_accuracy", percent),
         "parameters": shown(configuration.mean_of("parameter_count"), "{:,.0f}".format),
         "seconds": with_spread(configuration, WHOLE_SECONDS, "{:,.0f}".format),
-        "processor seconds": with_spread(configuration, "training_processor_seconds", "{:,.0f}".format),
+        "processor seconds": with_spread(configuration, PROCESSOR_SECONDS, "{:,.0f}".format),
         "epochs": shown(configuration.mean_epochs(epochs), "{:.3g}".format),
         "best epoch": shown(configuration.mean_of("best_epoch"), "{:.3g}".format),
     }

@@ -13,8 +13,8 @@ from imagelab.models import ENSEMBLE
 from imagelab.settings import configuration_key, configuration_of
 
 REQUIRED = ("best_val_accuracy", "test_accuracy")
-WHOLE_SECONDS = "seconds_with_features"  # metric that is made here, of these:
-PARTS_OF_SECONDS = ("training_seconds", "feature_seconds", "feature_seconds_saved")
+# Metrics that are made here: seconds of training and of the features for it, whoever computed them.
+WHOLE_SECONDS, PROCESSOR_SECONDS = "seconds_with_features", "processor_seconds_with_features"
 PLAIN = str | int | float | None
 TYPES: dict[str, type | UnionType] = {  # of settings that are looked into here; the others are PLAIN
     "dataset": str,
@@ -33,7 +33,7 @@ class Training:
     Attributes:
         settings: typed, as the run's tag has them.
         digest: of its data set.
-        metrics: the last value of each, and `WHOLE_SECONDS`.
+        metrics: the last value of each, `WHOLE_SECONDS` and `PROCESSOR_SECONDS`.
         began: when, in milliseconds since 1970.
     """
 
@@ -143,12 +143,21 @@ def training_of(run: Any) -> Training | LeftOut:
         settings = settings_in(tags["settings"])
     except ValueError as error:
         return LeftOut(run_id, name, f"has a tag settings that cannot be read ({error})")
-    metrics = dict(run.data.metrics)
+    metrics = with_features(run.data.metrics)
     if missing := [metric for metric in REQUIRED if not math.isfinite(metrics.get(metric, math.nan))]:
         return LeftOut(run_id, name, f"has no {' and no '.join(missing)}")
-    if "training_seconds" in metrics:
-        metrics[WHOLE_SECONDS] = sum(metrics.get(part, 0.0) for part in PARTS_OF_SECONDS)
     return Training(run_id, name, settings, tags.get("dataset_digest", ""), metrics, run.info.start_time)
+
+
+def with_features(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics with both sums, each where all of it was measured."""
+    features = sum(metrics.get(part, 0.0) for part in ("feature_seconds", "feature_seconds_saved"))
+    of_processors = metrics.get("feature_processor_seconds", math.nan if features else 0.0)
+    sums = {
+        WHOLE_SECONDS: metrics.get("training_seconds", math.nan) + features,
+        PROCESSOR_SECONDS: metrics.get("training_processor_seconds", math.nan) + of_processors,
+    }
+    return {**metrics, **{name: value for name, value in sums.items() if math.isfinite(value)}}
 
 
 def settings_in(tag: str) -> dict[str, Any]:

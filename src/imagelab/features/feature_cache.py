@@ -2,7 +2,7 @@
 
     features/<key>/description.json    what the key stands for: everything that the features depend on
     features/<key>/00012.npy           features of the images 12 * SHARD and on, see shards.py
-    features/<key>/seconds.json        how long each shard took
+    features/<key>/seconds.json        what each shard took: seconds, and seconds of processors
     features/.<key>.lock               held by the process that fills the folder; others wait, then find it full
 
 One process after another goes on where the last one stopped.
@@ -10,12 +10,13 @@ One process after another goes on where the last one stopped.
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +31,24 @@ FORMAT = 1  # to be raised when shards are made in another way
 
 @dataclass
 class FeatureSeconds:
-    """Seconds that computing features took, and seconds that finding them in the cache has saved."""
+    """What features have cost.
+
+    Attributes:
+        computing: seconds that this process computed.
+        saved: seconds that finding them in the cache has saved it.
+        processor: seconds of processors (user and system) of whoever computed them; not a number if nobody measured it.
+    """
 
     computing: float = 0.0
     saved: float = 0.0
+    processor: float = 0.0
+
+
+class Took(NamedTuple):
+    """What a shard took to compute: seconds, and seconds of processors, which older versions have not measured."""
+
+    seconds: float
+    processor: float = math.nan
 
 
 @dataclass
@@ -70,15 +85,22 @@ class FeatureSet:
     def bytes_missing(self) -> int:
         return self.images_missing * self.shard_format.length * self.shard_format.dtype.itemsize
 
-    def open_finished(self) -> float:
-        """Open those of the missing shards that are on disk, undamaged; return the seconds that they once took."""
+    def open_finished(self) -> list[Took]:
+        """Open those of the missing shards that are on disk, undamaged; return what they once took."""
         opened: Shards = {}
         for number in self.missing:
             shard = open_shard(self.folder, number, self.sizes[number], self.shard_format)
             if shard is not None:
                 opened[number] = shard
         self.shards |= opened
-        return sum(took for number, took in read_seconds(self.folder).items() if number in opened)
+        known = read_seconds(self.folder) if opened else {}
+        return [known.get(number, Took(0.0)) for number in opened]
+
+    def find(self, seconds: FeatureSeconds) -> None:
+        """Open the shards that are on disk, and add to `seconds` what that has saved."""
+        found = self.open_finished()
+        seconds.saved += sum(took.seconds for took in found)
+        seconds.processor += sum(took.processor for took in found)
 
 
 def load_or_compute(
@@ -95,7 +117,7 @@ def load_or_compute(
         DataError: the cache would grow over its limit, or the disk is full; what was finished is kept.
     """
     for one in sets:
-        seconds.saved += one.open_finished()
+        one.find(seconds)
     if images := sum(one.images_missing for one in sets):
         check_capacity(sum(one.bytes_missing for one in sets), feature_cache_limit)
         with images_progress(images, title) as advance:
@@ -112,7 +134,7 @@ def complete(
         return
     missing = one.images_missing
     with locked_for_writing(one.folder, one.description):
-        seconds.saved += one.open_finished()
+        one.find(seconds)
         advance(missing - one.images_missing)
         if one.missing:
             check_capacity(one.bytes_missing, feature_cache_limit)  # other features may have been added meanwhile
@@ -137,20 +159,25 @@ def compute_missing(one: FeatureSet, seconds: FeatureSeconds, advance: Callable[
     """Compute the missing shards, one after the other, each kept as soon as it is there."""
     took = read_seconds(one.folder)
     for number in one.missing:
-        started = time.perf_counter()
+        started, processor_started = time.perf_counter(), time.process_time()
         shard = one.compute(number)
-        took[number] = time.perf_counter() - started
-        seconds.computing += took[number]
+        took[number] = Took(time.perf_counter() - started, time.process_time() - processor_started)
+        seconds.computing += took[number].seconds
+        seconds.processor += took[number].processor
         with reporting_write_errors():
             save_shard(one.folder, number, shard)
             write_durably(one.folder / "seconds.json", json.dumps(took))
         advance(len(shard))
 
 
-def read_seconds(folder: Path) -> dict[int, float]:
+def read_seconds(folder: Path) -> dict[int, Took]:
     """What each shard took, as far as that is known; a damaged note of it must not stop a run."""
     try:
-        return {int(number): float(took) for number, took in json.loads((folder / "seconds.json").read_text()).items()}
+        noted = json.loads((folder / "seconds.json").read_text()).items()
+        return {
+            int(number): Took(*map(float, took)) if isinstance(took, list) else Took(float(took))
+            for number, took in noted
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from imagelab.comparison.table import percent, shown, with_spread
-from imagelab.comparison.training import WHOLE_SECONDS, Configuration
+from imagelab.comparison.training import PROCESSOR_SECONDS, WHOLE_SECONDS, Configuration
 from imagelab.reference import Stated, stated_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def values_of(row: Beside, recipe: str) -> dict[str, Any]:
         "stated_gpu_minutes": stated and stated.gpu_minutes,
         "training_seconds": ours.mean_of("training_seconds"),
         WHOLE_SECONDS: ours.mean_of(WHOLE_SECONDS),
-        "training_processor_seconds": ours.mean_of("training_processor_seconds"),
+        PROCESSOR_SECONDS: ours.mean_of(PROCESSOR_SECONDS),
     }
 
 

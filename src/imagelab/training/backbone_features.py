@@ -18,7 +18,7 @@ class BackboneFeatures:
         train: those of the training images.
         split, splits: how these are split; features to learn from, and to choose by.
         test: those of the test images, in float32; None where nobody wanted them.
-        spent: seconds of computing them, and seconds saved by the cache.
+        spent: what they have cost.
         weights_digest: SHA-256 of the backbone's weights.
     """
 
@@ -33,7 +33,8 @@ class BackboneFeatures:
 
     def found_again(self) -> "BackboneFeatures":
         """The same for another training in this process, which spends nothing on them."""
-        return replace(self, spent=FeatureSeconds(0, self.spent.computing + self.spent.saved))
+        spent = self.spent
+        return replace(self, spent=FeatureSeconds(0, spent.computing + spent.saved, spent.processor))
 
     def split_by(self, split: SplitSpec) -> "BackboneFeatures":
         """The same for another split of the images."""
