@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from filelock import FileLock
 
 from imagelab.keras_startup import start_keras
 from tests.forking import process as forking
@@ -60,13 +61,30 @@ def mlflow_as_found() -> Iterator[None]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Path:
+    """A folder that one of the processes that run the tests makes, for all of them; nobody may change it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, is_made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not is_made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            is_made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated tracking database without runs: making one takes seconds."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    command = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
-    subprocess.run([sys.executable, "-c", command, f"sqlite:///{path}"], check=True, capture_output=True)
-    return path
+
+    def make(folder: Path) -> None:
+        command = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        subprocess.run([sys.executable, "-c", command, uri], check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "database", make) / "mlflow.db"
 
 
 @pytest.fixture
@@ -96,6 +114,21 @@ def make_project(folder: Path, empty_database: Path) -> "Project":
     with sqlite3.connect(folder / "mlflow.db") as database:
         database.execute("update experiments set artifact_location = ?", (str(folder / "mlruns" / "0"),))
     return Project(folder)
+
+
+def copy_store(source: Path, folder: Path) -> None:
+    """Copy a project's tracking database and artifacts into another folder, where the copy finds its artifacts."""
+    shutil.copytree(source / "mlruns", folder / "mlruns")
+    shutil.copy(source / "mlflow.db", folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "storage_location"),
+        ):
+            move = f"update {table} set {column} = replace({column}, ?, ?)"
+            database.execute(move, (str(source), str(folder)))
 
 
 class Project:
@@ -265,7 +298,11 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -
     """A project whose registry has a small network; see tests/prediction/prepared_models.py."""
     from tests.prediction.prepared_models import make_registered_project
 
-    registered = make_registered_project(tmp_path_factory.mktemp("project"), empty_database)
+    def make(folder: Path) -> None:
+        make_registered_project(folder, empty_database).end()
+
+    registered = make_project(tmp_path_factory.mktemp("project"), empty_database)
+    copy_store(made_once(tmp_path_factory, "registered", make), registered.folder)
     yield registered
     registered.end()
 
@@ -281,12 +318,15 @@ def server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def mobilenet_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of random weights for MobileNetV2, whose normalisation fits the digits."""
+    return str(made_once(tmp_path_factory, "weights", save_mobilenet_weights) / "mobilenet.weights.h5")
+
+
+def save_mobilenet_weights(folder: Path) -> None:
     import keras
     import numpy as np
 
     from imagelab.data import load_dataset
 
-    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
     keras.utils.set_random_seed(1)
     network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
     for layer in network.layers:
@@ -295,8 +335,7 @@ def mobilenet_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     pixels = load_dataset("digits").train.images[:64].repeat(3, axis=3).astype(np.float32)
     images = keras.ops.image.resize(pixels, (32, 32))
     network(keras.applications.mobilenet_v2.preprocess_input(images), training=True)
-    network.save_weights(path)
-    return str(path)
+    network.save_weights(folder / "mobilenet.weights.h5")
 
 
 def real_data(name: str) -> Any:

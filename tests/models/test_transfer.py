@@ -43,13 +43,8 @@ def build(name: str = "mobilenet_v2", shape: tuple[int, int, int] = (8, 8, 1), *
     return build_model(name, shape, 10, **{**OPTIONS, **options})
 
 
-QUICK = "mobilenet_v2"
-EACH = pytest.mark.parametrize(
-    "name", [name if name == QUICK else pytest.param(name, marks=thorough) for name in BACKBONES]
-)
-
-
-@EACH
+@thorough
+@pytest.mark.parametrize("name", BACKBONES)
 def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
     network = build(name, weights="none", head="mlp")
     assert not is_frozen(network)
@@ -64,7 +59,9 @@ def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(predict(loaded, splits[1]), predict(network, splits[1]), rtol=1e-4, atol=1e-5)
 
 
-@EACH
+@pytest.mark.parametrize(
+    "name", [name if name == "mobilenet_v2" else pytest.param(name, marks=thorough) for name in BACKBONES]
+)
 @pytest.mark.parametrize("shape", [(8, 8, 1), pytest.param((32, 32, 3), marks=thorough), (40, 50, 3)], ids=str)
 def test_raw_pixels_of_any_shape_go_in(name: str, shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)

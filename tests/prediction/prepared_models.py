@@ -34,6 +34,7 @@ def make_registered_project(folder: Path, database: Path) -> Project:
         project.client.create_model_version(NAME, model.model_uri, run.info.run_id, model_id=model.model_id)
     project.client.set_registered_model_alias(NAME, "champion", "2")
     project.client.set_registered_model_alias(NAME, "previous", "1")
+    mlflow.set_tracking_uri(None)
     return project
 
 

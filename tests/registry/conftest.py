@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from imagelab.registry.promotion import promote
 from imagelab.registry.rollback import roll_back
 from imagelab.settings import PromoteSettings, RollbackSettings
-from tests.conftest import Project, finish, make_project
+from tests.conftest import Project, copy_store, finish, made_once, make_project
 
 TRAIN = """
 import sys
@@ -29,15 +28,16 @@ HERE = {"dataset": "digits", "model": "basic_ann"}
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
     """A project with three runs: weak, strong (of the same split), and other (of another split)."""
-    folder = tmp_path_factory.mktemp("promote") / "project"
-    project = make_project(folder, empty_database)
+    return made_once(tmp_path_factory, "trained", lambda folder: train_three(make_project(folder, empty_database)))
+
+
+def train_three(project: Project) -> None:
     wanted = ("--note=weak --epochs=1", "--note=strong --epochs=12", "--note=other --epochs=6 --seed=5 --split_seed=5")
     code, _, errors = finish(project.start(sys.executable, "-c", TRAIN, *wanted))
-    assert code == 0, errors
-    yield project
     project.end()
+    assert code == 0, errors
 
 
 class Registry:
@@ -97,19 +97,10 @@ class Registry:
 
 
 @pytest.fixture
-def registry(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     project = tmp_path / "project"
-    shutil.copytree(trained.folder / "mlruns", project / "mlruns")
-    shutil.copy(trained.folder / "MLproject", project / "MLproject")
-    shutil.copy(trained.folder / "mlflow.db", project / "mlflow.db")
-    with sqlite3.connect(project / "mlflow.db") as database:
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("logged_models", "artifact_location"),
-        ):
-            move = f"update {table} set {column} = replace({column}, ?, ?)"
-            database.execute(move, (str(trained.folder), str(project)))
+    copy_store(trained, project)
+    shutil.copy(trained / "MLproject", project / "MLproject")
     monkeypatch.chdir(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
     return Registry(project / "mlflow.db", project / "mlruns")

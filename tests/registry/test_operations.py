@@ -116,7 +116,7 @@ def test_rollbacks_killed_after_any_step_and_typed_again_swap_once_each(uri: str
     ("uri", "what"),
     [
         ("sqlite", "at_once"),
-        ("postgresql", "at_once"),
+        pytest.param("postgresql", "at_once", marks=thorough),
         pytest.param("sqlite", "storm", marks=thorough),
         pytest.param("postgresql", "storm", marks=thorough),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from imagelab.errors import SettingsError
 from imagelab.settings import PromoteSettings, RollbackSettings, parse
-from tests.conftest import PARTS, ROOT, Project, finish
+from tests.conftest import PARTS, ROOT, Project, finish, thorough
 from tests.registry.conftest import NAME, Registry
 
 
@@ -35,6 +35,7 @@ def test_a_wrong_setting_is_one_line_that_helps(kind: Any, arguments: list[str],
     assert "\n" not in str(error.value)
 
 
+@thorough
 def test_the_commands_as_they_are_typed(registry: Registry) -> None:
     project = Project(Path.cwd())
     for part in PARTS:
