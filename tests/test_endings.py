@@ -41,7 +41,7 @@ def slow_model(project: Project) -> None:
     )
 
 
-@pytest.mark.parametrize("owned_by_mlflow_run", [True, pytest.param(False, marks=thorough)])
+@pytest.mark.parametrize("owned_by_mlflow_run", [False, pytest.param(True, marks=thorough)])
 def test_ctrl_c_while_finishing_is_killed_and_can_be_resumed(project: Project, owned_by_mlflow_run: bool) -> None:
     slow_model(project)
     process = project.start(*TRAIN, *with_p("epochs=2")) if owned_by_mlflow_run else project.train("epochs=2")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.conftest import Project, finish, wait_until
+from tests.conftest import Project, finish, thorough, wait_until
 
 TINY = ("dataset=digits", "model=basic_ann,basic_cnn", "recipe=quick")
 FILES = {
@@ -30,6 +30,7 @@ def runs(project: Project) -> dict[str, Any]:
     return by_model
 
 
+@thorough
 def test_it_goes_on_where_it_was_interrupted_and_leaves_no_other_run(project: Project) -> None:
     """Ctrl-C in the first training, kill -9 in the second, then `mlflow run`."""
     process = reproduce(project, *TINY)

@@ -236,6 +236,7 @@ def test_the_best_is_trained_once_though_it_was_not_wanted_at_first_and_was_kill
     assert_whole(project.client, project.study("s"), 2)
 
 
+@thorough
 def test_ctrl_c_closes_trials_and_the_same_command_goes_on(project: Project) -> None:
     settings = ("n_trials=4", "pruner=none", *LONG_TRIALS)
     session = project.tune(*settings)
@@ -395,9 +396,9 @@ def team(tmp_path: Path) -> Any:
     database.remove()
 
 
-@pytest.mark.parametrize("n_trials", [12, pytest.param(24, marks=thorough)])
+@thorough
 def test_four_workers_on_two_machines_and_a_database_that_goes_away(
-    project: Project, team: tuple[PostgreSQL, str, str], tmp_path: Path, n_trials: int
+    project: Project, team: tuple[PostgreSQL, str, str], tmp_path: Path
 ) -> None:
     import shutil
 
@@ -406,7 +407,7 @@ def test_four_workers_on_two_machines_and_a_database_that_goes_away(
     database, uri, storage = team
     elsewhere = Project(tmp_path / "elsewhere")
     shutil.copytree(project.folder, elsewhere.folder)
-    settings = (f"n_trials={n_trials}", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=10")
+    settings = ("n_trials=24", "workers=2", "pruner=none", "epochs=3", f"storage={storage}", "grace_period=10")
     sessions = [machine.tune(*settings, MLFLOW_TRACKING_URI=uri) for machine in (project, elsewhere)]
     wait_until(lambda: len(owners(project, storage)) == 4, process=sessions[0])
     database.stop()
@@ -415,8 +416,8 @@ def test_four_workers_on_two_machines_and_a_database_that_goes_away(
     for session in sessions:
         code, output, errors = finish(session)
         assert code == 0, errors
-        assert f"{n_trials} trials ({n_trials} complete)" in output
-    assert_whole(mlflow.MlflowClient(uri), project.study(storage=storage), n_trials)
+        assert "24 trials (24 complete)" in output
+    assert_whole(mlflow.MlflowClient(uri), project.study(storage=storage), 24)
 
 
 def owners(project: Project, storage: str) -> set[int]:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import LONGEST, ROOT, Project, answers, free_port, wait_until
+from tests.conftest import LONGEST, ROOT, Project, answers, free_port, thorough, wait_until
 from tests.serving import grey_levels
 from tests.serving.pictures import file_of, header_only, noise, plain, text_of
 from tests.serving.test_served_model import ARRAY, BRIGHT, PICTURE, full
 
+pytestmark = thorough
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 OK: dict[str, Any] = {
     "text": {"inputs": [PICTURE]},
