@@ -51,6 +51,7 @@ def test_a_run_of_two_phases_holds_one_network_and_curves_without_a_break(
     assert run.data.tags["phase"] == "fine_tune"
     assert len(run.data.params["weights_digest"]) == 64
     assert run.data.metrics["feature_seconds"] > 0 == run.data.metrics["feature_seconds_saved"]
+    assert run.data.metrics["feature_processor_seconds"] > 0
     assert len(shards(cache)) == 3 * 3 + 1  # three views of the training images, one of the test images
     curves = pd.read_csv(project.client.download_artifacts(run_id, "curves.csv"))
     assert curves["phase"].tolist() == ["head"] * 3 + ["fine_tune"] * 2

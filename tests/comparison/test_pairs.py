@@ -160,6 +160,8 @@ def test_processor_seconds_are_of_training_and_features() -> None:
     assert with_features(measured)["processor_seconds_with_features"] == 10
     of_features = {"feature_seconds": 5.0, "feature_processor_seconds": 9.0}
     assert with_features(measured | of_features)["processor_seconds_with_features"] == 19
+    not_known = {"feature_seconds": 0.0, "feature_seconds_saved": 0.0}
+    assert "processor_seconds_with_features" not in with_features(measured | not_known)
 
 
 def test_a_price_that_is_not_known_is_not_said() -> None:

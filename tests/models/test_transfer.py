@@ -60,7 +60,8 @@ def test_each_backbone_trains_from_scratch(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "mobilenet_v2" else pytest.param(name, marks=thorough) for name in BACKBONES]
+    "name",
+    [name if name in ("mobilenet_v2", "resnet50") else pytest.param(name, marks=thorough) for name in BACKBONES],
 )
 @pytest.mark.parametrize("shape", [(8, 8, 1), pytest.param((32, 32, 3), marks=thorough), (40, 50, 3)], ids=str)
 def test_raw_pixels_of_any_shape_go_in(name: str, shape: tuple[int, int, int]) -> None:

@@ -104,10 +104,9 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 
-OFTEN = "mixed"
-
-
-@pytest.mark.parametrize("name", [name if name == OFTEN else pytest.param(name, marks=thorough) for name in TECHNIQUES])
+@pytest.mark.parametrize(
+    "name", [name if name == "mixed" else pytest.param(name, marks=thorough) for name in TECHNIQUES]
+)
 def test_a_technique_goes_on_after_each_epoch_as_if_never_interrupted(tmp_path: Path, name: str) -> None:
     settings = {"epochs": 4, **TECHNIQUES[name]}
     whole, _ = fit(tmp_path / "whole", **settings)

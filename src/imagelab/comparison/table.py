@@ -25,6 +25,7 @@ SCORES = {  # column of the CSV: metric
     "test_calibration_error": "test_calibration_error",
     "training_seconds": "training_seconds",
     WHOLE_SECONDS: WHOLE_SECONDS,
+    "training_processor_seconds": "training_processor_seconds",
     PROCESSOR_SECONDS: PROCESSOR_SECONDS,
     "best_epoch": "best_epoch",
 }

@@ -152,7 +152,7 @@ def training_of(run: Any) -> Training | LeftOut:
 def with_features(metrics: Mapping[str, float]) -> dict[str, float]:
     """Metrics with both sums, each where all of it was measured."""
     features = sum(metrics.get(part, 0.0) for part in ("feature_seconds", "feature_seconds_saved"))
-    of_processors = metrics.get("feature_processor_seconds", math.nan if features else 0.0)
+    of_processors = metrics.get("feature_processor_seconds", math.nan if "feature_seconds" in metrics else 0.0)
     sums = {
         WHOLE_SECONDS: metrics.get("training_seconds", math.nan) + features,
         PROCESSOR_SECONDS: metrics.get("training_processor_seconds", math.nan) + of_processors,

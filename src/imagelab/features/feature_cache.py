@@ -36,7 +36,8 @@ class FeatureSeconds:
     Attributes:
         computing: seconds that this process computed.
         saved: seconds that finding them in the cache has saved it.
-        processor: seconds of processors (user and system) of whoever computed them; not a number if nobody measured it.
+        processor: seconds of processors (user and system) of whoever computed them; not a number if those of any part
+            were not measured.
     """
 
     computing: float = 0.0
@@ -44,7 +45,7 @@ class FeatureSeconds:
     processor: float = 0.0
 
 
-class Took(NamedTuple):
+class ShardTime(NamedTuple):
     """What a shard took to compute: seconds, and seconds of processors, which older versions have not measured."""
 
     seconds: float
@@ -85,7 +86,7 @@ class FeatureSet:
     def bytes_missing(self) -> int:
         return self.images_missing * self.shard_format.length * self.shard_format.dtype.itemsize
 
-    def open_finished(self) -> list[Took]:
+    def open_finished(self) -> list[ShardTime]:
         """Open those of the missing shards that are on disk, undamaged; return what they once took."""
         opened: Shards = {}
         for number in self.missing:
@@ -94,9 +95,9 @@ class FeatureSet:
                 opened[number] = shard
         self.shards |= opened
         known = read_seconds(self.folder) if opened else {}
-        return [known.get(number, Took(0.0)) for number in opened]
+        return [known.get(number, ShardTime(0.0)) for number in opened]
 
-    def find(self, seconds: FeatureSeconds) -> None:
+    def open_and_count(self, seconds: FeatureSeconds) -> None:
         """Open the shards that are on disk, and add to `seconds` what that has saved."""
         found = self.open_finished()
         seconds.saved += sum(took.seconds for took in found)
@@ -117,7 +118,7 @@ def load_or_compute(
         DataError: the cache would grow over its limit, or the disk is full; what was finished is kept.
     """
     for one in sets:
-        one.find(seconds)
+        one.open_and_count(seconds)
     if images := sum(one.images_missing for one in sets):
         check_capacity(sum(one.bytes_missing for one in sets), feature_cache_limit)
         with images_progress(images, title) as advance:
@@ -134,7 +135,7 @@ def complete(
         return
     missing = one.images_missing
     with locked_for_writing(one.folder, one.description):
-        one.find(seconds)
+        one.open_and_count(seconds)
         advance(missing - one.images_missing)
         if one.missing:
             check_capacity(one.bytes_missing, feature_cache_limit)  # other features may have been added meanwhile
@@ -161,21 +162,21 @@ def compute_missing(one: FeatureSet, seconds: FeatureSeconds, advance: Callable[
     for number in one.missing:
         started, processor_started = time.perf_counter(), time.process_time()
         shard = one.compute(number)
-        took[number] = Took(time.perf_counter() - started, time.process_time() - processor_started)
+        took[number] = ShardTime(time.perf_counter() - started, time.process_time() - processor_started)
         seconds.computing += took[number].seconds
         seconds.processor += took[number].processor
         with reporting_write_errors():
+            write_durably(one.folder / "seconds.json", json.dumps(took))  # first: without it nobody knows what it took
             save_shard(one.folder, number, shard)
-            write_durably(one.folder / "seconds.json", json.dumps(took))
         advance(len(shard))
 
 
-def read_seconds(folder: Path) -> dict[int, Took]:
+def read_seconds(folder: Path) -> dict[int, ShardTime]:
     """What each shard took, as far as that is known; a damaged note of it must not stop a run."""
     try:
         noted = json.loads((folder / "seconds.json").read_text()).items()
         return {
-            int(number): Took(*map(float, took)) if isinstance(took, list) else Took(float(took))
+            int(number): ShardTime(*map(float, took)) if isinstance(took, list) else ShardTime(float(took))
             for number, took in noted
         }
     except (OSError, ValueError, TypeError, AttributeError):
