@@ -120,6 +120,11 @@ def copy_store(source: Path, folder: Path) -> None:
     """Copy a project's tracking database and artifacts into another folder, where the copy finds its artifacts."""
     shutil.copytree(source / "mlruns", folder / "mlruns")
     shutil.copy(source / "mlflow.db", folder / "mlflow.db")
+    move_artifacts(folder, source)
+
+
+def move_artifacts(folder: Path, source: Path) -> None:
+    """Let a tracking database that came from another folder look for its artifacts in this one."""
     with sqlite3.connect(folder / "mlflow.db") as database:
         for table, column in (
             ("experiments", "artifact_location"),

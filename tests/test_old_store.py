@@ -6,7 +6,6 @@ run after two of five epochs; an interrupted study of basic_cnn. Artifacts for l
 """
 
 import json
-import sqlite3
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pandas as pd
 import pytest
 
 from imagelab.tracking.resume import why_not_resumed
-from tests.conftest import ROOT, Project, finish
+from tests.conftest import ROOT, Project, finish, move_artifacts
 
 SEED_3, REFIT, INTERRUPTED = (
     "55686581eb8b4cb29d079d8bde918c48",
@@ -34,17 +33,7 @@ def old(project: Project) -> Iterator[Project]:
     """A project folder with the old store in it."""
     with zipfile.ZipFile(ROOT / "tests" / "old_store.zip") as store:
         store.extractall(project.folder)
-    database = sqlite3.connect(project.folder / "mlflow.db")
-    for table, column in (
-        ("experiments", "artifact_location"),
-        ("runs", "artifact_uri"),
-        ("logged_models", "artifact_location"),
-        ("model_versions", "storage_location"),
-    ):
-        change = f"update {table} set {column} = replace({column}, '/old_store', ?)"
-        database.execute(change, (str(project.folder),))
-    database.commit()
-    database.close()
+    move_artifacts(project.folder, Path("/old_store"))
     yield project
 
 

@@ -84,4 +84,5 @@ def test_what_stands_in_one_place() -> None:
     assert modules_with(r"^class Run\b|\nclass Run\b") == {"tracking/run.py"}
     assert modules_with(r"\bget_model_version\(|get_model_version,") == {"registry/find_version.py"}
     assert modules_with(r"\bbuild_model\(") == {"models/__init__.py", "training/fitting.py"}
+    assert modules_with(r'"split\.json"') == {"tracking/stored_settings.py"}
     assert modules_with(r"rich\.(progress|live)|import (Progress|Live)\b") == {"progress.py"}

@@ -8,16 +8,15 @@ from imagelab.settings import of_record
 from imagelab.tracking.retry import request
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow import MlflowClient, entities
 
     from imagelab.data.split import SplitSpec
-    from imagelab.tracking.run import Run as OurRun
+    from imagelab.tracking.run import Run
 
 SETTINGS, SPLIT = "settings.json", "split.json"  # artifacts
 
 
-def settings_of(client: "MlflowClient", run: "Run") -> dict[str, Any]:
+def settings_of(client: "MlflowClient", run: "entities.Run") -> dict[str, Any]:
     """The typed settings of a run: its tag `settings` or, where it has none, its artifact; empty where it has neither.
 
     Raises:
@@ -30,12 +29,12 @@ def settings_of(client: "MlflowClient", run: "Run") -> dict[str, Any]:
         raise TrackingError(f"the settings of run {run.info.run_id} cannot be read ({error})") from error
 
 
-def log_split(run: "OurRun", split: "SplitSpec") -> None:
+def log_split(run: "Run", split: "SplitSpec") -> None:
     """What `split_of` reads."""
     run.log_text(SPLIT, split.to_json())
 
 
-def split_of(client: "MlflowClient", run: "Run") -> "SplitSpec":
+def split_of(client: "MlflowClient", run: "entities.Run") -> "SplitSpec":
     """Which images the run has learned from and which it has chosen by.
 
     It is stored as `split.json`. Of a run without that, `settings.json` says the same, its seed being its `split_seed`.
