@@ -101,7 +101,7 @@ LATE_MODULES = {  # modules of ours that import one of them (commands.py imports
     "doctor.py": {"imagelab.training.precision"},  # it says, too, that TensorFlow is missing
     "features/feature_source.py": {"imagelab.features.extraction"},  # nothing is extracted where the cache has it all
     "registry/promotion.py": {"imagelab.registry.version_comparison"},  # TensorFlow
-    "serving/served_version.py": {"imagelab.explanation.explain"},  # Keras, which must have been started
+    "serving/served_version.py": {"imagelab.explanation.explainer"},  # Keras, which must have been started
     "tracking/delivery.py": {"imagelab.tracking.logged_model"},  # numpy and MLflow's models
     "tracking/run.py": {"imagelab.tracking.delivery", "imagelab.tracking.system_metrics"},  # MLflow
     "tracking/stored_settings.py": {"imagelab.data.split"},  # scikit-learn

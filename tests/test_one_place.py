@@ -24,7 +24,7 @@ ONLY_THESE = {  # a name that is not ours: each module that has it, and how
     "fit": {
         "training/loop.py: model.fit",
         *("experiment.py: fitter.fit", "tuning/trial_trainer.py: self.fitter.fit"),  # the Fitter of training
-        *("evaluation/label_audit.py: PCA().fit", "evaluation/label_audit.py: self.search.fit"),  # scikit-learn's
+        *("evaluation/label_errors.py: PCA().fit", "evaluation/label_errors.py: self.search.fit"),  # scikit-learn's
     },
     "compile": {"training/compilation.py: model.compile", "mlflow_command.py: re.compile"},
     "train_on_batch": set(),

@@ -288,6 +288,7 @@ def test_a_mistyped_model_is_said_with_what_there_is_and_without_tensorflow(
     assert "mlflow run . -e predict --env-manager local -P dataset=digits -P model=basic_ann" in errors
 
 
+@thorough
 def test_mlflow_run_keeps_a_run_of_it_and_exits_with_1_if_nothing_can_be_read(
     registered: Project, tmp_path: Path
 ) -> None:

@@ -121,8 +121,7 @@ def test_a_session_leaves_a_study_its_run_a_run_for_each_trial_and_the_best_trai
     assert "train with it: mlflow run . -e train" in output
     assert not list((project.folder / "runs").glob("*/outbox.jsonl"))
 
-    again = [word.replace("n_trials=7", "n_trials=8") for word in command]
-    code, output, errors = finish(project.start(*again))
+    code, output, errors = finish(project.tune(*settings, search, "n_trials=8", "refit=true"))
     assert code == 0, errors
     assert_whole(project.client, project.study(), 8)
     assert project.study().user_attrs["run_id"] == parent.info.run_id

@@ -24,7 +24,7 @@ from imagelab.reporting import (
 )
 from imagelab.settings import ExperimentSettings, TrainSettings, name_of, validate
 from imagelab.tracking import RUN_NAME, Run, tracked_run
-from imagelab.tracking.roles import Role
+from imagelab.tracking.roles import Role, role_by
 from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
 
 
@@ -74,7 +74,7 @@ def role_on(split: SplitSpec) -> Role:
 def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None = None) -> None:
     """What happens inside a run, from data to evaluation; goes on from the run's checkpoints."""
     split = SplitSpec.from_json(run.recall("split", (fitter.split if fitter else split_spec(settings)).to_json))
-    if run.tags.get("role") == "fold" and split.fold is None:
+    if role_by(run.tags) == "fold" and split.fold is None:
         raise SettingsError(f"resume={run.run_id}: its fold is not known any more; type its cross_validate again")
     run.log_tags(role=role_on(split), settings=settings.as_tag())
     fitter = fitter or load_fitter(settings, split)

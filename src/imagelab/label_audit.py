@@ -7,7 +7,7 @@ import pandas as pd
 
 from imagelab.console import say
 from imagelab.data.dataset import Dataset
-from imagelab.evaluation.label_audit import ImageIndex, duplicates, likely_label_errors, outliers
+from imagelab.evaluation.label_errors import ImageIndex, duplicates, likely_label_errors, outliers
 from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation_report import GALLERY
 from imagelab.figures.galleries import draw_copies, draw_label_errors

@@ -224,7 +224,7 @@ def test_a_wrong_fine_tune_at_says_what_there_is(text: str) -> None:
         first_layer(["a", "b", "c", "d"], text)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=thorough)])
 def test_the_whole_network_says_what_its_head_says_of_features(
     mobilenet_weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:

@@ -24,7 +24,7 @@ from imagelab.registry.creation import find_registered_model, open_registered_mo
 from imagelab.registry.gate import Bounds, Scores
 from imagelab.registry.promotion import promote_candidate
 from imagelab.registry.rollback import roll_back_model
-from imagelab.registry.scores import VersionScores
+from imagelab.registry.version_scores import VersionScores
 from imagelab.tracking import operation_run, use_tracking_store
 
 KILLED = 9

@@ -142,6 +142,7 @@ def assert_one_order(what: str, uri: str, tmp_path: Path) -> None:
     assert all(state["compared"])
 
 
+@pytest.mark.parametrize("uri", ["sqlite", pytest.param("postgresql", marks=thorough)], indirect=True)
 def test_six_promotions_of_one_model_make_one_version(uri: str, tmp_path: Path) -> None:
     [state] = states("one_version", uri, tmp_path).values()
     assert_whole(state)

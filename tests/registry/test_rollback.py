@@ -6,8 +6,8 @@ import pytest
 from mlflow.entities import ViewType
 
 from imagelab.errors import RegistryError, SettingsError
-from imagelab.registry.scores import VersionScores
 from imagelab.registry.version_comparison import VersionComparison
+from imagelab.registry.version_scores import VersionScores
 from tests.registry.conftest import DAMAGES, NAME, Registry
 
 

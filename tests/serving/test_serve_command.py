@@ -261,6 +261,7 @@ def test_a_missing_model_is_said_with_what_there_is_and_its_command(shop: Projec
     assert "mlflow run . -e train --env-manager local" in none
 
 
+@thorough
 def test_mlflow_run_leaves_no_run(shop: Project) -> None:
     before = len(shop.runs())
     mlflow = str(Path(sys.executable).with_name("mlflow"))

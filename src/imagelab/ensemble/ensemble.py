@@ -30,8 +30,8 @@ from imagelab.evaluation_report import (
 from imagelab.models import ENSEMBLE
 from imagelab.models.ensemble import weighted_average
 from imagelab.registry.loaded_model import LoadedModel
-from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import checked_split, data_of
+from imagelab.registry.version_scores import probabilities_of
 from imagelab.reporting import SERVED_MODEL, SIDE_BY_SIDE, report_network
 from imagelab.settings import EnsembleSettings
 from imagelab.tracking import Run, failure_noted, log_split, operation_run, show_side_by_side, use_tracking_store

@@ -12,7 +12,14 @@ from imagelab.errors import SettingsError
 from imagelab.models import ENSEMBLE
 from imagelab.registry.named_model import NamedModel
 from imagelab.registry.overview import model_of
-from imagelab.settings import EnsembleSettings, SelectionSettings, configuration_of
+from imagelab.settings import (
+    EnsembleSettings,
+    ExperimentSettings,
+    Kind,
+    SelectionSettings,
+    configuration_of,
+    names_of_kind,
+)
 from imagelab.settings.ensemble import FEWEST, MOST
 from imagelab.tracking import children_of, request, split_of, use_tracking_store
 from imagelab.tracking.roles import OTHER_ROLES, Role, existing_run, role_of, state_of
@@ -127,7 +134,7 @@ def limit_of(training: Training) -> Any:
 def split_key(training: Training) -> tuple[Any, ...]:
     """Equal for trainings that were chosen by the same images."""
     settings = configuration_of(training.settings)
-    return tuple(settings[name] for name in ("split_seed", "validation_fraction", "limit"))
+    return tuple(settings[name] for name in names_of_kind(ExperimentSettings, Kind.SPLIT))
 
 
 def member_of(client: "Client", run_id: str, setting: str) -> Member:

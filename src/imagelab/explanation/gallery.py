@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagelab.explanation.explain import Explainer
+from imagelab.explanation.explainer import Explainer
 
 SHOWN_CLASSES = 4  # where none are named
 BATCH = 8  # maps that are computed at once

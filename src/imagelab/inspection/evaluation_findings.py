@@ -23,6 +23,7 @@ from imagelab.evaluation_report import GIVEN, TEST, VALIDATION, WORDS
 from imagelab.figures.galleries import draw_samples
 from imagelab.prediction.labelled_images import OTHER_CLASS, LabelledImages, shortened
 from imagelab.tracking import Run, request, settings_of
+from imagelab.tracking.roles import role_by
 
 FEW = 30  # given images, of which a difference is hardly ever shown
 
@@ -104,7 +105,7 @@ def report_effects(run: Run, outcome: Outcome) -> list[str]:
         return [*gains, advice(outcome.tta, outcome.effects[VALIDATION])]
     words = [calibration_words(outcome.temperature, WORDS[TEST], outcome.effects[TEST])]
     tags, network = outcome.trained.data.tags, f"the calibrated network is models:/{outcome.model_id}"
-    if tags.get("role") == "fold":  # which is not promoted
+    if role_by(tags) == "fold":  # which is not promoted
         return [*words, network]
     return [*words, f"{network}: {command_line('promote', tags['dataset'], tags['model'], run_id=run.run_id)}"]
 

@@ -15,7 +15,7 @@ from imagelab.data.dataset import Dataset, Split
 from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
 from imagelab.evaluation_report import CONTEXTS, TEST, VALIDATION, WORDS, input_of
-from imagelab.explanation.explain import Explainer
+from imagelab.explanation.explainer import Explainer
 from imagelab.explanation.gallery import Answers, ExplainedImage, classes_to_show, explain_images
 from imagelab.figures.picture_rows import draw_picture_rows
 from imagelab.inspection.explanation_page import TEMPLATE, picture_rows, sections_of, table_of, words_of
@@ -23,8 +23,8 @@ from imagelab.prediction.labelled_images import ClassNumbers, shortened
 from imagelab.progress import images_progress
 from imagelab.registry.loaded_model import LoadedModel
 from imagelab.registry.named_model import NamedModel, find_named_model
-from imagelab.registry.scores import probabilities_of
 from imagelab.registry.version_comparison import data_of
+from imagelab.registry.version_scores import probabilities_of
 from imagelab.settings import ExplainSettings
 from imagelab.tracking import Run, failure_noted, log_description, log_split, operation_run, use_tracking_store
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from imagelab.comparison.report import Item, Section
-from imagelab.explanation.explain import GRAD_CAM, GRADIENT_TIMES_INPUT
+from imagelab.explanation.explainer import GRAD_CAM, GRADIENT_TIMES_INPUT
 from imagelab.explanation.gallery import ExplainedImage
 from imagelab.explanation.pictures import data_url, enlarged, overlay
 from imagelab.figures.picture_rows import CaptionedPicture, PictureRow

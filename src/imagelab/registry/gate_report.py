@@ -18,7 +18,7 @@ from imagelab.tables import rendered
 from imagelab.tracking import Run
 
 if TYPE_CHECKING:
-    from imagelab.registry.scores import VersionScores
+    from imagelab.registry.version_scores import VersionScores
 
 Compare: TypeAlias = "Callable[[str, str | None], VersionScores]"  # of a challenger with the champion, if there is one
 

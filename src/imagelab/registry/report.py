@@ -9,7 +9,7 @@ from imagelab.registry.registered_model import RegisteredModel
 from imagelab.tables import Row
 
 if TYPE_CHECKING:
-    from imagelab.registry.scores import VersionScores
+    from imagelab.registry.version_scores import VersionScores
 
 FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),

@@ -15,7 +15,7 @@ from imagelab.registry.find_version import find_version
 from imagelab.registry.loaded_model import load_version
 from imagelab.registry.named_model import NamedModel
 from imagelab.registry.overview import command_for
-from imagelab.registry.scores import ScoredVersion, VersionScores, compare_versions
+from imagelab.registry.version_scores import ScoredVersion, VersionScores, compare_versions
 from imagelab.tracking import request, split_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from imagelab.registry.loaded_model import LoadedModel, are_probabilities
 from imagelab.serving.dynamic_batching import Batcher
 
 if TYPE_CHECKING:
-    from imagelab.explanation.explain import Explainer
+    from imagelab.explanation.explainer import Explainer
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ServedVersion:
 
     @cached_property
     def explainer(self) -> "Explainer":
-        from imagelab.explanation.explain import Explainer  # late: imports Keras, which is started by now
+        from imagelab.explanation.explainer import Explainer  # late: imports Keras, which is started by now
 
         return Explainer(self.model.network)
 

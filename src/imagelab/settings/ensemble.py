@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from imagelab.settings.compare import quotable, split
-from imagelab.settings.values import DataSetName, Folder, RunId, run_id
+from imagelab.settings.values import UPLOAD_PATIENCE, DataFolder, DataSetName, Note, RunId, UploadPatience, run_id
 
 FEWEST, MOST = 2, 20  # networks of an ensemble
 
@@ -45,13 +45,9 @@ class EnsembleSettings(BaseModel):
         "equal", description="of the members: all the same, or those with the least log loss on the validation images"
     )
     batch_size: int = Field(128, ge=1, le=4096, description="images that go through a network at once")
-    data_dir: Folder | None = Field(
-        None, description="folder to look for the data set's files in, before Keras's cache"
-    )
-    note: str = Field("", max_length=5000, description="free text, shown as the run's description")
-    upload_patience: float = Field(
-        300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
-    )
+    data_dir: DataFolder = None
+    note: Note = ""
+    upload_patience: UploadPatience = UPLOAD_PATIENCE
 
     @model_validator(mode="after")
     def goes_together(self) -> "EnsembleSettings":

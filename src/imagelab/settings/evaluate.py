@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from imagelab.settings.named_network import NamedNetworkSettings
 from imagelab.settings.predict import ImagesPath
-from imagelab.settings.values import Folder
+from imagelab.settings.values import DataFolder
 
 
 class EvaluateSettings(NamedNetworkSettings):
@@ -33,9 +33,7 @@ class EvaluateSettings(NamedNetworkSettings):
     calibrate: bool = Field(
         False, description="fit a temperature on the validation images, and log the calibrated network as a model"
     )
-    data_dir: Folder | None = Field(
-        None, description="folder to look for the data set's files in, before Keras's cache"
-    )
+    data_dir: DataFolder = None
 
     @model_validator(mode="after")
     def goes_together(self) -> "EvaluateSettings":

@@ -15,7 +15,7 @@ from imagelab.recipes import OFF, PLATEAU_PATIENCE, recommended
 from imagelab.settings.command_line import validate
 from imagelab.settings.kinds import Kind, names_of_kind
 from imagelab.settings.techniques import Techniques
-from imagelab.settings.values import Folder, RunId, SettingsFile, WeightsName
+from imagelab.settings.values import UPLOAD_PATIENCE, DataFolder, Note, RunId, SettingsFile, UploadPatience, WeightsName
 
 CHANGES_OF_IMAGES = ("augmentation", "mixup", "cutmix")
 
@@ -80,21 +80,15 @@ class ExperimentSettings(Techniques):
     limit: Annotated[int | None, Kind.SPLIT] = Field(
         None, ge=20, description="train on the first n images only, for a quick look"
     )
-    data_dir: Annotated[Folder | None, Kind.OPERATIONAL] = Field(
-        None, description="folder to look for the data set's files in, before Keras's cache"
-    )
+    data_dir: Annotated[DataFolder, Kind.OPERATIONAL] = None
     like: Annotated[RunId | None, Kind.OPERATIONAL] = Field(
         None, description="id of a training to take all settings from that are not given"
     )
     settings: Annotated[SettingsFile | None, Kind.OPERATIONAL] = Field(
         None, description="file to take settings from that are not given", examples=["the path of a YAML file"]
     )
-    note: Annotated[str, Kind.OPERATIONAL] = Field(
-        "", max_length=5000, description="free text, shown as the run's description"
-    )
-    upload_patience: Annotated[float, Kind.OPERATIONAL] = Field(
-        300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
-    )
+    note: Annotated[Note, Kind.OPERATIONAL] = ""
+    upload_patience: Annotated[UploadPatience, Kind.OPERATIONAL] = UPLOAD_PATIENCE
 
     @field_validator("*")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from imagelab.settings.named_network import NamedNetworkSettings
-from imagelab.settings.values import Folder
+from imagelab.settings.values import DataFolder
 
 
 def names(text: str) -> str:
@@ -30,9 +30,7 @@ class ExplainSettings(NamedNetworkSettings):
     split: Literal["test", "validation"] = Field(
         "test", description="part of its own data set that the images are from: the split that its run has stored"
     )
-    data_dir: Folder | None = Field(
-        None, description="folder to look for the data set's files in, before Keras's cache"
-    )
+    data_dir: DataFolder = None
 
     @property
     def class_list(self) -> list[str]:

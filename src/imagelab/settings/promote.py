@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from imagelab.settings.registered import RegisteredModelSettings
-from imagelab.settings.values import Folder, RunId
+from imagelab.settings.values import DataFolder, RunId
 
 
 class RegistrySettings(RegisteredModelSettings):
@@ -40,9 +40,7 @@ class PromoteSettings(RegistrySettings):
     min_accuracy: float | None = Field(None, ge=0, le=1, description="validation accuracy that it must have")
     max_latency_ms: float | None = Field(None, gt=0, description="milliseconds that one image may take (median)")
     max_size_mb: float | None = Field(None, gt=0, description="megabytes that the files of the model may take")
-    data_dir: Folder | None = Field(
-        None, description="folder to look for the data set's files in, before Keras's cache"
-    )
+    data_dir: DataFolder = None
 
 
 class RollbackSettings(RegistrySettings):

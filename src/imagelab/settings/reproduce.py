@@ -10,7 +10,7 @@ from imagelab.models import BACKBONES
 from imagelab.reference import BEYOND_REFERENCE, MODELS_OF
 from imagelab.settings.compare import OutputFolder, names_of
 from imagelab.settings.train import MOST_SEEDS, TrainSettings, list_of_seeds
-from imagelab.settings.values import WeightsName
+from imagelab.settings.values import UPLOAD_PATIENCE, Note, UploadPatience, WeightsName
 
 Pair = tuple[str, str]  # a data set and a model
 MODELS = tuple(dict.fromkeys(model for models in (*MODELS_OF.values(), *BEYOND_REFERENCE.values()) for model in models))
@@ -49,10 +49,8 @@ class ReproduceSettings(BaseModel):
         description="folder for the report and the tables",
         examples=["the path of a folder"],
     )
-    note: str = Field("", max_length=5000, description="free text, shown as the run's description")
-    upload_patience: float = Field(
-        300, ge=0, description="seconds to wait at the end for a tracking server that has gone away"
-    )
+    note: Note = ""
+    upload_patience: UploadPatience = UPLOAD_PATIENCE
 
     @model_validator(mode="after")
     def goes_together(self) -> "ReproduceSettings":

@@ -13,6 +13,7 @@ from imagelab.mlflow_command import from_folder_typed_in
 from imagelab.models import ENSEMBLE, MODELS, REGISTRABLE
 from imagelab.settings.command_line import did_you_mean
 
+UPLOAD_PATIENCE = 300  # seconds
 LEAST_SIZE = 4  # pixels: networks that halve an image twice keep something of it
 
 
@@ -91,3 +92,12 @@ RegisteredModelName = Annotated[str, one_of(REGISTRABLE), Field(examples=list(RE
 SettingsFile = Annotated[Path, AfterValidator(absolute_path)]
 Folder = Annotated[Path, AfterValidator(readable_folder)]
 WeightsName = Annotated[str, AfterValidator(known_weights)]
+
+# Settings that mean the same to every command that has them.
+DataFolder = Annotated[
+    Folder | None, Field(description="folder to look for the data set's files in, before Keras's cache")
+]
+Note = Annotated[str, Field(max_length=5000, description="free text, shown as the run's description")]
+UploadPatience = Annotated[
+    float, Field(ge=0, description="seconds to wait at the end for a tracking server that has gone away")
+]

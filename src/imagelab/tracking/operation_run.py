@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from imagelab.errors import Interrupted, SettingsError, TrackingError, unswallowed
+from imagelab.signals import uninterrupted
 from imagelab.tracking.end import (
     end_dead_run,
     end_other_failed,
@@ -66,25 +67,28 @@ def operation_run(
     if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
     title = f"{role.replace('_', ' ')} of {subject}"
-    run = open_operation(client, title, {**about, **tags}, python_model)
-    run.settings |= params
-    try:
-        run.log_params(params)
-        end_dead_operations(run)
-        with unswallowed():
-            yield run
-    except Interrupted as signal:
-        end_other_interrupted(run, signal, f"the same command {GO_ON[role]}")
-        raise
-    except SettingsError:
-        with suppress(Exception):
-            remove(run)
-        raise
-    except BaseException as error:
-        end_other_failed(run, error)
-        raise
-    else:
-        end_other_finished(run, f"the same command {GO_ON[role]}")
+    with ExitStack() as opening:
+        opening.enter_context(uninterrupted())  # else a run could be left that nobody ends
+        run = open_operation(client, title, {**about, **tags}, python_model)
+        run.settings |= params
+        try:
+            opening.close()
+            run.log_params(params)
+            end_dead_operations(run)
+            with unswallowed():
+                yield run
+        except Interrupted as signal:
+            end_other_interrupted(run, signal, f"the same command {GO_ON[role]}")
+            raise
+        except SettingsError:
+            with suppress(Exception):
+                remove(run)
+            raise
+        except BaseException as error:
+            end_other_failed(run, error)
+            raise
+        else:
+            end_other_finished(run, f"the same command {GO_ON[role]}")
 
 
 def open_operation(client: "MlflowClient", name: str, about: Mapping[str, str], python_model: Path | None) -> Run:

@@ -1,5 +1,6 @@
 """What a run is that somebody has named or a search has found: its role, and its state."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imagelab.errors import SettingsError
@@ -41,11 +42,15 @@ OTHER_ROLES: dict[Role, str] = {
 
 
 def role_of(run: Any) -> Role:
-    """What a run is; a run of before, without the tag `role`, says so by other tags."""
-    tags = run.data.tags
+    """What a run is."""
+    return role_by(run.data.tags)
+
+
+def role_by(tags: Mapping[str, str]) -> Role:
+    """What a run with these tags is; a run of before, without the tag `role`, says so by other tags."""
     if "role" in tags:
         return cast(Role, tags["role"])
-    return "trial" if "trial_number" in tags else PHASES_OF_BEFORE.get(tags.get("phase"), "final")
+    return "trial" if "trial_number" in tags else PHASES_OF_BEFORE.get(tags.get("phase", ""), "final")
 
 
 def state_of(run: Any) -> str:

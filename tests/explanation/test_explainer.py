@@ -7,7 +7,7 @@ from keras import layers
 from scipy.stats import spearmanr
 
 from imagelab.explanation.class_score import class_scores
-from imagelab.explanation.explain import GRAD_CAM, GRADIENT_TIMES_INPUT, explain
+from imagelab.explanation.explainer import GRAD_CAM, GRADIENT_TIMES_INPUT, explain
 from imagelab.explanation.gallery import Answers, classes_to_show
 from imagelab.explanation.grad_cam import GradCam
 from imagelab.explanation.gradient_times_input import contributions

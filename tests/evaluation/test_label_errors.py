@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from imagelab.data import load_dataset
 from imagelab.data.dataset import Split
-from imagelab.evaluation.label_audit import ImageIndex, duplicates, likely_label_errors, outliers
+from imagelab.evaluation.label_errors import ImageIndex, duplicates, likely_label_errors, outliers
 from imagelab.evaluation.scores import Evaluation
 
 DIGITS = load_dataset("digits")
