@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagelab.data import load_dataset
-from imagelab.data.split import SplitSpec
+from imagelab.fit_from_settings import load_fitter, plan_of
 from imagelab.settings import ExperimentSettings
-from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
+from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter
 from imagelab.training.checkpoints import Row
 
 
@@ -31,8 +30,5 @@ class Fit:
 
 def prepare(settings: ExperimentSettings, folder: Path) -> Fit:
     """Load the data and split it; `settings` are complete."""
-    dataset = load_dataset(settings.dataset)
-    fitter = Fitter(dataset, SplitSpec(**settings.arguments_of(SplitSpec)), settings.feature_cache_limit)
-    policy = choose_dtype_policy(settings.mixed_precision)
-    plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
-    return Fit(fitter, plan, Checkpoints(folder, str(settings.monitor)))
+    fitter = load_fitter(settings, with_test=False)
+    return Fit(fitter, plan_of(settings), Checkpoints(folder, str(settings.monitor)))

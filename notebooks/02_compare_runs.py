@@ -13,8 +13,8 @@
 # another seed gives another number, too. This page trains four configurations, three of them with three seeds each, and
 # lets tests decide.
 #
-# All learn from the first 12,000 images only (`LIMIT`), so that the page is made in minutes. With more images all
-# are better and the differences are smaller.
+# All use the first 12,000 images only (`LIMIT`), so that the page is made in minutes: a tenth of them validates, the
+# others teach.
 
 # %% tags=["parameters"]
 import os
@@ -45,7 +45,8 @@ from imagelab.comparison.compare import compare_selection
 from imagelab.comparison.pairs import frame_of_pairs
 from imagelab.comparison.selection import select
 from imagelab.comparison.table import labelled, rows_to_read
-from imagelab.experiment import load_fitter, run_experiment
+from imagelab.experiment import run_experiment
+from imagelab.fit_from_settings import load_fitter
 from imagelab.settings import CompareSettings, TrainSettings
 from imagelab.tracking import use_tracking_store
 
@@ -74,7 +75,7 @@ pd.Series({key: f"{result.test_accuracy:.2%}" for key, result in results.items()
 # about.
 #
 # The deeper CNN has one seed here, because it takes the longest; so nothing is known of its luck. It is behind after
-# six epochs of 12,000 images. With all images and its recommended settings it is ahead of the others
+# six epochs of 12,000 images. With all 60,000 images and its recommended settings it is ahead of the others
 # ([docs/results.md](../docs/results.md)).
 #
 # ## Side by side
@@ -120,9 +121,9 @@ figure
 #
 # - **Over seeds** (paired t-test): do the *settings* differ? It needs several seeds of both.
 # - **On the same images** (McNemar's exact test): do these two *networks* differ? It looks only at the images that
-#   exactly   one of them gets right. It says nothing of other seeds.
+#   exactly one of them gets right. It says nothing of other seeds.
 #
-# Whoever tests many pairs finds a "significant" one by chance, so all p-values are corrected (Holm).
+# Whoever tests many pairs finds a "significant" one by chance, so all p-values of pairs are corrected (Holm).
 
 # %%
 for pair in comparison.pairs:

@@ -139,7 +139,8 @@ sizes(network)
 #
 # The pictures have 32 x 32 pixels. ResNet50 halves its input five times: of 32 pixels one remains, and nothing of
 # *where* anything was. It has learned from pictures of 224 pixels. Enlarging adds no information, but puts edges and
-# textures at the size that its layers know. It costs: twice the side is four times the work.
+# textures at the size that its layers know. It costs: twice the side is four times
+# the arithmetic. (With as few images as here, part of the seconds below is the start.)
 
 # %%
 # %%capture
@@ -206,8 +207,8 @@ print(
 print(f"an epoch of the head: {head_rows[-1]['epoch_seconds']:.1f} s")
 
 # %% [markdown]
-# Whether that is worth its price depends on how many images there are. A larger picture is often the better bargain, as
-# the table above shows: it is paid once, and every head after that is cheap.
+# A difference of a point or two can be luck here, as above. A larger picture is often the better bargain, as the table
+# above shows: it is paid once, and every head after that is cheap.
 #
 # ## The command that does the same
 #

@@ -118,4 +118,4 @@ display(Image(file_of("figures/slice.png"), width=900))
 # mlflow run . -e tune --env-manager local -P dataset=fashion_mnist -P model=basic_cnn -P limit=3000 -P epochs=3 -P n_trials=10 -P refit=false -P search="learning_rate=log:1e-4:3e-2, dropout_rate=0:0.7, batch_size=32|64|128"
 # ```
 #
-# Without `refit=false` it also trains the best settings in full.
+# Without `refit=false` it also trains the best settings once more, as a run with a model and all figures.

@@ -191,7 +191,8 @@ print(response.status_code, response.json()["message"])
 # %% [markdown]
 # ## A better one, while the server runs
 #
-# The server follows the alias. Nobody restarts it, and no request fails meanwhile.
+# The server follows the alias. Nobody restarts it, and no request fails meanwhile, however many there are:
+# `test_the_alias_moves_under_load` in `tests/serving/` tries that.
 
 # %%
 second = promote(PromoteSettings(**NAMES, run_id=runs["better"].run_id))
@@ -238,6 +239,11 @@ table
 # mlflow run . -e train --env-manager local -P dataset=fashion_mnist -P model=basic_cnn -P limit=4000 -P epochs=5
 # mlflow run . -e promote --env-manager local -P dataset=fashion_mnist -P model=basic_cnn -P run_id=RUN_ID
 # mlflow run . -e serve --env-manager local -P dataset=fashion_mnist -P model=basic_cnn
+# ```
+#
+# In another terminal, once a second run was promoted in the same way:
+#
+# ```bash
 # mlflow run . -e rollback --env-manager local -P dataset=fashion_mnist -P model=basic_cnn
 # ```
 #

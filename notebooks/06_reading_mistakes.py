@@ -183,7 +183,7 @@ superclasses = test.superclass_table()
 pd.concat([superclasses.head(4), superclasses.tail(4)]).round(3)
 
 # %% [markdown]
-# The worst and the best superclasses. And the pairs of classes that are mistaken most:
+# The superclasses whose classes are told apart worst and best. And the pairs of classes that are mistaken most:
 
 # %%
 test.most_confused().head(8).round(3)
@@ -220,7 +220,7 @@ figure
 
 # %% [markdown]
 # Below the dotted line a network is too sure of itself, above it too modest. Where the points jump there are only a few
-# images: hardly any answer of that network is so sure.
+# images: hardly any answer of that network has such a probability.
 #
 # ## The command that does the same
 #

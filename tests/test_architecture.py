@@ -27,6 +27,7 @@ ONE_ROOM = {
 UPPER = {
     *(
         "experiment",
+        "fit_from_settings",
         "training_series",
         "replication",
         "cross_validation",
@@ -48,6 +49,7 @@ LOWEST = (
     *("__init__", "atomic_files", "commands", "console", "errors", "keras_startup", "mlflow_command", "processor"),
     *("progress", "recipes", "signals", "tables"),
 )
+WHAT_TRAINS = {"training", "tuning", "experiment", "fit_from_settings"}
 MUST_NOT = {  # each room, and each module beside them
     **{
         name: {*UPPER, "training", "tracking", "evaluation", "figures", "features", "data", "explanation", "doctor"}
@@ -60,6 +62,7 @@ MUST_NOT = {  # each room, and each module beside them
     "training": {*UPPER, "tracking", "settings"},
     "tracking": {*UPPER, "training", "figures", "evaluation"},
     "experiment": {*OTHER_COMMANDS, "training_series"},
+    "fit_from_settings": {*OTHER_COMMANDS, "experiment", "training_series", "reporting", "tracking", "figures"},
     "training_series": OTHER_COMMANDS,
     "reproduction": {"replication", "inspection", "ensemble", "tuning", "serving", "prediction", "commands"},
     "replication": OTHER_COMMANDS - {"replication"},
@@ -68,27 +71,15 @@ MUST_NOT = {  # each room, and each module beside them
     "reporting": UPPER - {"reporting", "prediction"},
     "reference": UPPER,
     "evaluation_report": UPPER - {"prediction"},
-    "inspection": {"training", "tuning", "experiment", "ensemble", "serving", "commands"},
-    "ensemble": {"training", "tuning", "experiment", "inspection", "serving", "commands"},
+    "inspection": WHAT_TRAINS | {"ensemble", "serving", "commands"},
+    "ensemble": WHAT_TRAINS | {"inspection", "serving", "commands"},
     "label_audit": {"training", *UPPER},
     "distillation": {"training", *UPPER} - {"distillation", "registry"},
     "tuning": OTHER_COMMANDS - {"tuning"},
-    "prediction": {"training", "tuning", "experiment", "reporting", "figures", "evaluation", "comparison", "commands"},
-    "serving": {
-        *("training", "tuning", "experiment", "reporting", "figures", "evaluation", "features", "comparison"),
-        "commands",
-    },
-    "registry": {"training", "tuning", "experiment", "reporting", "figures", "serving", "comparison", "commands"},
-    "comparison": {
-        "reproduction",
-        "training",
-        "tuning",
-        "experiment",
-        "reporting",
-        "serving",
-        "prediction",
-        "commands",
-    },
+    "prediction": WHAT_TRAINS | {"reporting", "figures", "evaluation", "comparison", "commands"},
+    "serving": WHAT_TRAINS | {"reporting", "figures", "evaluation", "features", "comparison", "commands"},
+    "registry": WHAT_TRAINS | {"reporting", "figures", "serving", "comparison", "commands"},
+    "comparison": WHAT_TRAINS | {"reproduction", "reporting", "serving", "prediction", "commands"},
 }
 LONGER = {"served_model.py": 320}  # stored with each model, which needs nothing else of ours: one file
 SLOW = {"tensorflow", "keras", "openvino", "mlflow", "sqlalchemy", "pandas", "scipy", "pyspark"}

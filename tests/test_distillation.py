@@ -15,8 +15,9 @@ from imagelab.data.split import SplitSpec
 from imagelab.data.taught_images import TaughtImages
 from imagelab.distillation import refuse_early
 from imagelab.errors import DataError, SettingsError
-from imagelab.experiment import load_fitter, run_experiment
+from imagelab.experiment import run_experiment
 from imagelab.features import Teacher
+from imagelab.fit_from_settings import load_fitter
 from imagelab.replication import train
 from imagelab.settings import TrainSettings
 from imagelab.tracking import use_tracking_store

@@ -247,8 +247,11 @@ def test_ctrl_c_closes_trials_and_the_same_command_goes_on(project: Project) -> 
     assert not project.client.search_runs(["0"], "attributes.status = 'RUNNING'")
     states = {run.data.tags["trial_state"] for run in trial_runs(project)}
     assert "interrupted" in states
+    parent = project.study().user_attrs["run_id"]
+    assert project.client.get_run(parent).data.tags["interrupted_by"] == "SIGINT"
     code, _, errors = finish(project.tune(*settings))
     assert code == 0, errors
+    assert "interrupted_by" not in project.client.get_run(parent).data.tags
     assert_whole(project.client, project.study(), 4)
     assert Counter(trial.state.name for trial in counted(project.study())) == {"COMPLETE": 4}
 

@@ -15,7 +15,7 @@ from imagelab.console import command_line, say
 from imagelab.data.dataset import Dataset
 from imagelab.evaluation.scores import Evaluation
 from imagelab.evaluation_report import evaluation_of, report_summary
-from imagelab.experiment import load_fitter
+from imagelab.fit_from_settings import load_fitter
 from imagelab.label_audit import AUDITED, report_audit
 from imagelab.reporting import OUT_OF_FOLD, title_of
 from imagelab.settings import CrossValidateSettings, name_of

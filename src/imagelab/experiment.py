@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from imagelab.console import say
-from imagelab.data import load_dataset
 from imagelab.data.split import SplitSpec
-from imagelab.distillation import load_teacher
 from imagelab.errors import SettingsError
 from imagelab.evaluation_report import evaluation_of
+from imagelab.fit_from_settings import load_fitter, plan_of, split_spec
 from imagelab.reporting import (
     SERVED_MODEL,
     Result,
@@ -22,10 +21,10 @@ from imagelab.reporting import (
     report_training,
     result_of,
 )
-from imagelab.settings import ExperimentSettings, TrainSettings, name_of, validate
+from imagelab.settings import TrainSettings, name_of, validate
 from imagelab.tracking import RUN_NAME, Run, tracked_run
 from imagelab.tracking.roles import Role, role_by
-from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, FitPlan, Fitter, choose_dtype_policy
+from imagelab.training import BackboneFeatures, Checkpoints, FitEvents, Fitter, choose_dtype_policy
 
 
 def run_experiment(
@@ -49,23 +48,6 @@ def run_experiment(
         return result_of(run)
 
 
-def split_spec(settings: ExperimentSettings) -> SplitSpec:
-    return SplitSpec(**settings.arguments_of(SplitSpec))
-
-
-def load_fitter(settings: ExperimentSettings, split: SplitSpec | None = None, with_test: bool = True) -> Fitter:
-    """The data set of the settings, split as they say if not otherwise, and what trains on it, with its teacher.
-
-    Args:
-        with_test: see `Fitter`.
-    """
-    dataset = load_dataset(settings.dataset, **settings.arguments_of(load_dataset))
-    address = settings.teacher if isinstance(settings, TrainSettings) else None
-    split = split or split_spec(settings)
-    teacher = load_teacher(address, dataset, split) if address else None
-    return Fitter(dataset, split, settings.feature_cache_limit, with_test, teacher)
-
-
 def role_on(split: SplitSpec) -> Role:
     """What a training on this split is: that of a fold has learned from too few images to be promoted."""
     return "final" if split.fold is None else "fold"
@@ -82,7 +64,7 @@ def train_and_evaluate(settings: TrainSettings, run: Run, fitter: Fitter | None 
     report_data(run, dataset, fitter.split, fitter.splits)
 
     policy = run.recall("dtype_policy", lambda: choose_dtype_policy(settings.mixed_precision))
-    plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
+    plan = plan_of(settings, policy)
     checkpoints = Checkpoints(run.checkpoint_folder, str(settings.monitor))
     run.log_rows(checkpoints.rows)
     if plan.changes_images:

@@ -8,13 +8,13 @@ import pandas as pd
 
 from imagelab.console import command_line
 from imagelab.errors import DivergedError
-from imagelab.experiment import load_fitter
 from imagelab.figures.curves import draw_learning_rates
+from imagelab.fit_from_settings import load_fitter, plan_of
 from imagelab.progress import images_progress
 from imagelab.reporting import report_network
 from imagelab.settings import ExperimentSettings, FindLrSettings, shortest
 from imagelab.tracking import Run, failure_noted, log_description, operation_run, use_tracking_store
-from imagelab.training import FitEvents, FitPlan, Fitter, RisingRate, Step, choose_dtype_policy
+from imagelab.training import FitEvents, Fitter, RisingRate, Step
 
 ROLE = "learning_rate_search"
 FIRST = 10  # batches, whose average is of too few to say much
@@ -79,8 +79,7 @@ def find_learning_rate(settings: FindLrSettings) -> str:
 
 def search(run: Run, settings: FindLrSettings, training: ExperimentSettings, fitter: Fitter) -> list[Step]:
     """Let the rate rise; log a point a batch, and all of them as a table."""
-    policy = choose_dtype_policy(training.mixed_precision)
-    plan = FitPlan(dtype_policy=policy, **training.arguments_of(FitPlan))
+    plan = plan_of(training)
     with images_progress(settings.steps * plan.batch_size, "learning rates") as advance:
 
         def on_step(step: Step) -> None:

@@ -1,7 +1,7 @@
 """The recommended settings of each (data set, model), as plain data; what the user gives wins over them.
 
 A recipe has three strengths: `quick` is a first look (a minute or three for the networks of the reference),
-`standard` is what `train` uses, and `best` is what the results table is made with. A value stands in the most general
+`standard` is what `train` uses, and `best` is for the highest accuracy. A value stands in the most general
 place where it holds: quick and best name only what differs from standard.
 """
 

@@ -5,7 +5,8 @@ Replicates are runs below a parent run, which says the mean and the spread of th
 
 from imagelab.console import command_line, say
 from imagelab.distillation import with_fixed_teacher
-from imagelab.experiment import load_fitter, run_experiment
+from imagelab.experiment import run_experiment
+from imagelab.fit_from_settings import load_fitter
 from imagelab.settings import TrainSettings, name_of
 from imagelab.tracking import Run, failure_noted, log_description, repeatable_parent, use_tracking_store
 from imagelab.training_series import (

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from imagelab.errors import Interrupted
@@ -35,23 +35,20 @@ def interruptible() -> "Iterator[Interruption]":
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[Callable[[], None]]:
     """Let an interruption wait for the end of this block, which takes seconds at most.
 
     For requests to a database in this process: one that is cut in two leaves a transaction open, and the database
-    locked for everybody, as long as the exception is looked at.
+    locked for everybody, as long as the exception is looked at. And for what must not be lost between its creation and
+    the `try` that looks after it.
+
+    Yields:
+        A function that lets interruptions come before the block ends.
     """
-    interruption = CURRENT[-1] if CURRENT and threading.current_thread() is threading.main_thread() else None
-    if interruption is None:
-        yield
-        return
-    interruption.held += 1
-    try:
-        yield
-    finally:
-        interruption.held -= 1
-        if not interruption.held and interruption.waiting is not None:
-            interruption.interrupt(interruption.waiting)
+    with ExitStack() as block:
+        if CURRENT and threading.current_thread() is threading.main_thread():
+            block.callback(CURRENT[-1].hold())
+        yield block.close
 
 
 class Interruption:
@@ -78,6 +75,16 @@ class Interruption:
             self.waiting = number
         else:
             self.interrupt(number)
+
+    def hold(self) -> Callable[[], None]:
+        """Raise nothing until the function that is returned is called."""
+        self.held += 1
+        return self.release
+
+    def release(self) -> None:
+        self.held -= 1
+        if not self.held and self.waiting is not None:
+            self.interrupt(self.waiting)
 
     def interrupt(self, number: int) -> None:
         self.last, self.waiting = time.monotonic(), None

@@ -1,14 +1,11 @@
 """The run of a promotion or rollback, however that ends, in a real store."""
 
-import os
-import signal
 from typing import Any
 
 import pytest
 from mlflow.entities import ViewType
 
 from imagelab.errors import Interrupted, RegistryError, SettingsError, TrackingError
-from imagelab.signals import interruptible
 from imagelab.tracking import (
     Run,
     create_history_run,
@@ -67,21 +64,6 @@ def test_a_run_ends_as_its_operation_does(
 def test_ctrl_c_while_the_end_is_delivered_makes_it_killed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Interrupted), operation_run(client, "evaluation", "digits-basic_ann", {}):
         interrupt_once(monkeypatch)
-    found = newest(client)
-    assert (found.info.status, found.data.tags["interrupted_by"]) == ("KILLED", "SIGINT")
-    assert not list(runs_folder().iterdir())
-
-
-def test_ctrl_c_while_it_is_opened_makes_it_killed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Run.__init__
-
-    def interrupted_first(*arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        made(*arguments)
-
-    monkeypatch.setattr(Run, "__init__", interrupted_first)
-    with interruptible(), pytest.raises(Interrupted), operation_run(client, "evaluation", "digits-basic_ann", {}):
-        pytest.fail("the operation has begun")
     found = newest(client)
     assert (found.info.status, found.data.tags["interrupted_by"]) == ("KILLED", "SIGINT")
     assert not list(runs_folder().iterdir())

@@ -115,11 +115,6 @@ def switch_dropout_off(backbone: keras.Model) -> None:
                 setattr(layer, rate, 0.0)
 
 
-def is_frozen(network: keras.Model) -> bool:
-    """Whether the network stands on a pretrained backbone, whose features can be computed once."""
-    return any(layer.name == "backbone" and not layer.trainable for layer in network.layers)
-
-
 def backbone_of(network: keras.Model) -> keras.Model:
     return network.get_layer("backbone")
 

@@ -10,7 +10,7 @@
     named_model.py, loaded_model.py     the network that a command works on, found and in memory
     registration.py         a logged model becomes a version, once
     model_files.py      a version's files: there, undamaged, able to answer
-    version_comparison.py, scores.py    two versions on the same validation images
+    version_comparison.py, version_scores.py    two versions on the same validation images
     gate.py             scores in, verdict out; gate_report.py: what is written of it
     report.py           comparison and history, as a person reads them
 

@@ -14,7 +14,7 @@ from imagelab.comparison.compare import (
     write_files,
 )
 from imagelab.console import command_line, how_many, say, show
-from imagelab.experiment import load_fitter
+from imagelab.fit_from_settings import load_fitter
 from imagelab.reproduction.beside import MEASURED, rows_to_read
 from imagelab.reproduction.report import Reproduction, reference_sections, reproduction_of, write_reference_files
 from imagelab.reproduction.time_needed import TimeNeeded, say_what_comes, time_needed

@@ -19,6 +19,7 @@ from imagelab.console import how_many, say
 from imagelab.progress import in_words
 from imagelab.settings import ReproduceSettings, TrainSettings, configuration_key
 from imagelab.tracking import runs_of_all, use_tracking_store
+from imagelab.tracking.roles import FINAL
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client
@@ -110,7 +111,7 @@ def seconds_of_earlier(client: "Client", settings: TrainSettings) -> float | Non
     """What finished trainings with these settings, whatever their seed, took on this machine; None: there is none."""
     key = configuration_key(json.loads(settings.as_tag()))
     query = (
-        f"tags.role = 'final' and tags.dataset = '{settings.dataset}' and tags.model = '{settings.model}' "
+        f"{FINAL[0]} and tags.dataset = '{settings.dataset}' and tags.model = '{settings.model}' "
         f"and tags.host = '{platform.node()}' and attributes.status = 'FINISHED'"
     )
     found = []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,11 @@ def operation_run(
     if len(settings := json.dumps(params)) <= LONGEST_TAG:  # longer with hundreds of run ids only
         about["settings"] = settings
     title = f"{role.replace('_', ' ')} of {subject}"
-    with ExitStack() as opening:
-        opening.enter_context(uninterrupted())  # else a run could be left that nobody ends
+    with uninterrupted() as opened:  # else a run could be left that nobody ends
         run = open_operation(client, title, {**about, **tags}, python_model)
         run.settings |= params
         try:
-            opening.close()
+            opened()
             run.log_params(params)
             end_dead_operations(run)
             with unswallowed():

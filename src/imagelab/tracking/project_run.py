@@ -21,6 +21,7 @@ import psutil
 
 from imagelab.errors import ImagelabError, TrackingError
 from imagelab.mlflow_command import find_mlflow_run, is_mlflow
+from imagelab.signals import uninterrupted
 from imagelab.tracking.store import reason_of
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def exchange_project_run(client: "MlflowClient") -> None:
     Parameters of a run cannot be changed; its name, experiment and tags are kept.
     """
     given = client.get_run(os.environ["MLFLOW_RUN_ID"])
-    made = client.create_run(given.info.experiment_id, tags=given.data.tags, run_name=given.info.run_name)
-    release_project_run("delete")
-    os.environ["MLFLOW_RUN_ID"] = made.info.run_id
+    with uninterrupted():  # else the new run could be left open
+        made = client.create_run(given.info.experiment_id, tags=given.data.tags, run_name=given.info.run_name)
+        release_project_run("delete")
+        os.environ["MLFLOW_RUN_ID"] = made.info.run_id
 
 
 def annotate_project_run(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imagelab.console import say
 from imagelab.errors import Interrupted, SettingsError, unswallowed
 from imagelab.settings import with_younger
+from imagelab.signals import uninterrupted
 from imagelab.tracking.end import end_dead_run, end_other_failed, end_other_finished, end_other_interrupted
 from imagelab.tracking.parent_run import create_parent, end_dead_parents, is_free, try_take_parent
 from imagelab.tracking.project_run import keep_project_run
@@ -45,20 +46,22 @@ def repeatable_parent(
         SettingsError: another process on this machine works on it.
         TrackingError: the store does not answer.
     """
-    run = open_parent(client, name, identity, settings, lacking)
-    try:
-        begin(run)
-        request(end_dead_parents, client, run.run_id, phase=identity["phase"])
-        with unswallowed():
-            yield run
-    except Interrupted as signal:
-        end_other_interrupted(run, signal, GO_ON)
-        raise
-    except BaseException as error:
-        end_other_failed(run, error)
-        raise
-    else:
-        end_other_finished(run, GO_ON)
+    with uninterrupted() as opened:  # else a run could be left that nobody ends
+        run = open_parent(client, name, identity, settings, lacking)
+        try:
+            opened()
+            begin(run)
+            request(end_dead_parents, client, run.run_id, phase=identity["phase"])
+            with unswallowed():
+                yield run
+        except Interrupted as signal:
+            end_other_interrupted(run, signal, GO_ON)
+            raise
+        except BaseException as error:
+            end_other_failed(run, error)
+            raise
+        else:
+            end_other_finished(run, GO_ON)
 
 
 def open_parent(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagelab.console import say
 from imagelab.errors import Interrupted, SettingsError, unswallowed
+from imagelab.signals import uninterrupted
 from imagelab.tracking.end import end_failed, end_interrupted, finish, log_end
 from imagelab.tracking.presentation import NOTE, PARENT, RUN_NAME, give_name, is_invented, offer_columns
 from imagelab.tracking.project_run import release_project_run
@@ -75,16 +76,18 @@ def open_run(
 
     given = os.environ.get("MLFLOW_RUN_ID")
     all_tags = {**registry.resolve_tags(), **this_process(), **tags}
-    run_id = given or client.create_run(experiment_of_child(client, tags), tags=all_tags).info.run_id
-    try:
-        if given and RUN_NAME in tags:
-            give_name(client, given, tags[RUN_NAME])
-        run = Run(client, run_id, make_folder(run_id, settings), dict(settings), python_model)
-        run.owned_by_mlflow_run = os.environ.pop("MLFLOW_RUN_ID", None) is not None
-    except BaseException as error:
-        if not given:
-            client.set_terminated(run_id, "KILLED" if isinstance(error, Interrupted) else "FAILED")
-        raise
+    with uninterrupted() as created:  # else a run could be left that nobody ends
+        run_id = given or client.create_run(experiment_of_child(client, tags), tags=all_tags).info.run_id
+        try:
+            created()
+            if given and RUN_NAME in tags:
+                give_name(client, given, tags[RUN_NAME])
+            run = Run(client, run_id, make_folder(run_id, settings), dict(settings), python_model)
+            run.owned_by_mlflow_run = os.environ.pop("MLFLOW_RUN_ID", None) is not None
+        except BaseException as error:
+            if not given:
+                client.set_terminated(run_id, "KILLED" if isinstance(error, Interrupted) else "FAILED")
+            raise
     return run
 
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from imagelab.errors import SettingsError
 from imagelab.settings import ExperimentSettings, TuneSettings, validate
+from imagelab.signals import uninterrupted
 from imagelab.tracking import (
     create_parent,
     database_path,
@@ -138,7 +139,8 @@ def open_study(settings: TuneSettings, client: "Client") -> Study:
         refuse_another(study, settings, description_of(settings, space, base), url)
         if "run_id" not in study.user_attrs:
             tags = {"phase": "study", "study": study.study_name}
-            study.set_user_attr("run_id", create_parent(client, study.study_name, tags)[0])
+            with uninterrupted():  # else the study would not know its run
+                study.set_user_attr("run_id", create_parent(client, study.study_name, tags)[0])
         else:
             join_parent(client, study.user_attrs["run_id"], study.study_name)
         if not study.get_trials(deepcopy=False):

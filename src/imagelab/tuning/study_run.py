@@ -39,7 +39,7 @@ class StudyRun:
             if self.run:
                 self.run.owned_by_mlflow_run = self.owned_by_mlflow_run
                 self.run.log_status("RUNNING")
-                self.run.log_missing_tags("failure")
+                self.run.log_missing_tags("failure", "interrupted_by")
                 self.run.log_params(self.params())
                 self.run.log_tags(**self.tags())
                 self.run.system_metrics.start()
@@ -47,7 +47,7 @@ class StudyRun:
 
     def params(self) -> dict[str, Any]:
         of_study = self.study.settings.model_dump(mode="json", include={"sampler", "objective", "grace_period"})
-        of_trials = self.study.base.model_dump(mode="json", exclude={"resume", "note"})
+        of_trials = self.study.base.model_dump(mode="json", exclude={"note"})
         return {
             **of_trials,
             **of_study,

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import keras
 
-from imagelab.data import load_dataset
-from imagelab.data.split import SplitSpec
+from imagelab.fit_from_settings import load_fitter, plan_of
 from imagelab.settings import ExperimentSettings
-from imagelab.training import Checkpoints, FitEvents, FitPlan, Fitter, RowsOnly, choose_dtype_policy
+from imagelab.training import Checkpoints, FitEvents, RowsOnly
 from imagelab.training.checkpoints import Row
 
 
@@ -22,8 +21,7 @@ class TrialTrainer:
         Raises:
             DataError: it cannot be had.
         """
-        dataset = load_dataset(base.dataset, **base.arguments_of(load_dataset))
-        self.fitter = Fitter(dataset, SplitSpec(**base.arguments_of(SplitSpec)), base.feature_cache_limit)
+        self.fitter = load_fitter(base, with_test=False)
         gc.freeze()  # all that is imported by now: Keras collects garbage before each trial, and would search that, too
 
     def train(self, settings: ExperimentSettings, folder: Path, on_epoch: Callable[[Row], None]) -> dict[str, float]:
@@ -36,9 +34,7 @@ class TrialTrainer:
         keras.backend.clear_session()
         monitor = str(settings.monitor)
         checkpoints = Checkpoints(folder, monitor) if settings.fine_tune_epochs else RowsOnly(monitor)
-        policy = choose_dtype_policy(settings.mixed_precision)
-        plan = FitPlan(dtype_policy=policy, **settings.arguments_of(FitPlan))
-        parameter_count = self.fitter.fit(plan, checkpoints, FitEvents(on_epoch=on_epoch))
+        parameter_count = self.fitter.fit(plan_of(settings), checkpoints, FitEvents(on_epoch=on_epoch))
         best = checkpoints.best_row
         return {
             **{name: value for name, value in best.items() if name.startswith("val_")},

@@ -44,7 +44,8 @@ def tune(settings: TuneSettings) -> str:
         return conclude(study, run)
     except BaseException as error:
         interrupted = isinstance(error, Interrupted)
-        reason = {} if interrupted else {"failure": f"{type(error).__name__}: {error}"[:5000]}
+        failure = f"{type(error).__name__}: {error}"[:5000]
+        reason = {"interrupted_by": str(error)} if interrupted else {"failure": failure}
         run.log_end("KILLED" if interrupted else "FAILED", **reason)  # first: whoever interrupts may do so twice
         with suppress(Exception):
             close_left_behind(study, client)

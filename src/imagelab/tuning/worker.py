@@ -159,7 +159,7 @@ class Worker:
             "dataset": settings.dataset,
             "model": settings.model,
         }
-        values = settings.model_dump(mode="json", exclude={"resume", "note"})
+        values = settings.model_dump(mode="json", exclude={"note"})
         name = f"trial {trial.number}{' (recipe)' if trial.user_attrs.get('recipe') else ''}"
         return open_child(self.client, self.study.run_id, name, tags, values)
 
