@@ -54,14 +54,14 @@ ui: setup ## open the runs on http://127.0.0.1:5000
 doctor: setup ## what this machine has, and what to type next
 	@python -m entrypoints.doctor
 
-# More processes than two cores: many tests wait for something.
-PYTEST := python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
+PYTEST := python -m pytest --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
+# More processes than two cores: many tests wait for something, those of whole commands the most.
 test: setup ## run the tests; some by ARGS="-k settings"
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses 4 $(ARGS)
 
 test-thorough: setup ## run the tests that take long and that `make test` leaves out
-	$(PYTEST) -m thorough $(ARGS)
+	$(PYTEST) --numprocesses 5 -m thorough $(ARGS)
 
 # What depends most on Python's version: settings and their --help, data, processes; the training comes before them.
 QUICK := $(addprefix tests/,test_keras_startup.py test_recipes.py test_settings.py test_errors.py evaluation \

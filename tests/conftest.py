@@ -35,9 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 900.0  # seconds to wait for what must come, on a machine however slow and busy
 PARTS = ("MLproject", "conda.yaml", "entrypoints", "src")
 TAKE_MINUTES = (  # the longest first
-    *("test_train_command", "test_transfer_command", "test_tune_command", "test_transfer", "test_endings"),
-    *("test_notebooks", "test_loop"),
-    *("test_story", "test_operations", "test_predict_command"),
+    *("test_train_command", "test_transfer_command", "test_story", "test_tune_command", "test_transfer"),
+    *("test_operations", "test_endings", "test_notebooks", "test_loop", "test_predict_command"),
 )
 thorough = pytest.mark.thorough  # run by `make test-thorough`, not by `make test`
 CHROMIUM = (

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from imagelab.comparison.training import Configuration, Training
 from imagelab.evaluation.significance import SIGNIFICANT, PairedOutcomes, SeedDifferences, holm, paired_outcomes
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imagelab.comparison.results import Results
 
 
@@ -186,10 +186,8 @@ def find_pair(pairs: Sequence[Pair], one: Configuration, other: Configuration) -
     return next((pair for pair in pairs if {pair.first.label, pair.second.label} == {one.label, other.label}), None)
 
 
-def frame_of_pairs(pairs: Sequence[Pair]) -> "pd.DataFrame":
+def frame_of_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
     """`pairs.csv`: a row a pair, with the counts and both p-values before and after correction."""
-    import pandas as pd
-
     rows = []
     for pair in pairs:
         row: dict[str, object] = {"first": pair.first.label, "second": pair.second.label, "points": pair.points}
