@@ -130,6 +130,9 @@ def folder_of(path: Path) -> Path:
     (path / "ten" / "1.png").write_bytes(digits(1)[0])
     (path / "loose.png").write_bytes(digits(1)[0])
     (path / "3" / "bad.png").write_bytes(b"no image")
+    (path / "3" / "photo.tif").write_bytes(b"not looked into")
+    (path / "-1").mkdir()
+    (path / "-1" / "1.png").write_bytes(digits(1)[0])
     return path
 
 
@@ -141,8 +144,11 @@ def test_a_folder_of_classes_is_scored_and_what_cannot_be_used_is_named(
     guessed = answers_of(f"models:/{NAME}/2", known.images).argmax(axis=1)
     assert run.data.metrics["images_accuracy"] == pytest.approx(accuracy_score(known.labels, guessed))
     left_out = table(run, "data/left_out.csv").set_index("image")["problem"].to_dict()
-    assert left_out == {"3/bad.png": "unreadable", "loose.png": "without a class", "ten/1.png": "of an unknown class"}
-    assert "1 unreadable" in said and "(no classes of the network: ten)" in said
+    unknown = dict.fromkeys(["ten/1.png", "-1/1.png"], "of an unknown class")
+    others = {"loose.png": "without a class", "3/photo.tif": "with names of no images"}
+    assert left_out == {"3/bad.png": "unreadable"} | unknown | others
+    assert "1 unreadable" in said and "1 with names of no images" in said
+    assert "(no classes of the network: -1, ten)" in said
     assert "shows a difference from the training images" in said  # some of them are training images
     assert run.data.metrics["drifted_figures"] == 0
 
@@ -156,7 +162,7 @@ def test_a_table_of_other_pictures_is_scored_and_called_unlike_the_training_imag
     said, run = evaluated(registered, f"run_id={trained.info.run_id}", f"images={path}", "label_column=digit")
     assert "1 without a class" in said and "WARNING" in said and "pixel mean: " in said
     drift = table(run, "evaluation/drift.csv").set_index("figure")
-    assert drift.loc["pixel mean", "off"] and not drift.loc["width in pixels, as given", "off"]
+    assert drift.loc["pixel mean", "off"] and not drift.loc["another size than 8 x 8 pixels", "off"]
 
 
 @pytest.mark.parametrize(

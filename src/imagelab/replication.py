@@ -64,13 +64,15 @@ def report(parent: Run, replicates: list[FinishedTraining]) -> str:
     """Log mean, standard deviation and each value of every final figure; return the line that says what came out."""
     mean, std = log_spread(parent, replicates, "seed", "replicates.csv")
     said = spread_in_words(mean, std, SHOWN)
-    best = max(replicates, key=lambda each: each.metrics["best_val_accuracy"])
+    highest = max(each.metrics["best_val_accuracy"] for each in replicates)
+    best, *equal = (each for each in replicates if each.metrics["best_val_accuracy"] == highest)
+    as_good = f", as good as {', '.join(each.tags['seed'] for each in equal)}" if equal else ""
     promote = command_line("promote", parent.settings["dataset"], parent.settings["model"], run_id=best.run_id)
     log_description(
         parent,
         f"{said[0].upper()}{said[1:]} (mean and standard deviation, n = {len(replicates)}, seeds "
-        f"{parent.settings['seeds']}).\n\nPromote the one that is best on the validation images (seed "
-        f"{best.tags['seed']}): `{promote}`",
+        f"{parent.settings['seeds']}).\n\nPromote the one that is best on the validation images "
+        f"(seed {best.tags['seed']}{as_good}): `{promote}`",
     )
     said = f"{len(replicates)} seeds: {said} (n = {len(replicates)})"
     return f"run {parent.run_id}: {said}; promote the best of them: {promote}; look at it: {parent.address}"

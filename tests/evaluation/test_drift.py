@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imagelab.evaluation.drift import class_shares, mean_drift, pixel_figures, share_drift, warnings_of
+from imagelab.evaluation.drift import class_shares, mean_drift, pixel_figures, share_drift, size_drift, warnings_of
 
 CHANCE = np.random.default_rng(0)
 
@@ -51,3 +51,13 @@ def test_warnings_say_which_figure_is_off_and_by_how_much() -> None:
     assert first == "pixel mean: 120 instead of 80 (+4.0 standard deviations)"
     assert second == "width: 64 instead of 28 (which is that of all training images)"
     assert third.startswith("classes: 40.0% of the images are in other classes")
+
+
+def test_another_size_counts_where_a_tenth_of_many_images_have_it() -> None:
+    sizes = np.full((200, 2), 28.0)
+    sizes[:5, 0] = 40
+    few = size_drift(28, 28, 1000, sizes)
+    sizes[:60, 1] = 32
+    many = size_drift(28, 28, 1000, sizes)
+    assert few["given"] == pytest.approx(0.025) and not few["off"]
+    assert warnings_of(pd.DataFrame([few, many])) == ["another size than 28 x 28 pixels: 30.0% of the images"]

@@ -131,7 +131,9 @@ def points_text(difference: float) -> str:
 
 
 def p_text(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+    """A p-value to two digits; near the limit of significance to three, so that one sees on which side it is."""
+    digits = 3 if abs(p - SIGNIFICANT) < 0.005 else 2
+    return "< 0.0001" if p < 0.0001 else f"= {p:.{digits}g}"
 
 
 def compare_pairs(configurations: Sequence[Configuration], results: "Results") -> list[Pair]:

@@ -39,15 +39,17 @@ def accuracy_plots(comparison: Comparison) -> Iterator[Plot]:
 
 
 def curves_plot(comparison: Comparison) -> Plot:
-    curves = {
-        each.label: [comparison.results.curves[training.run_id] for training in each.trainings
-                     if training.run_id in comparison.results.curves]
-        for each in comparison.compared
-    }  # fmt: skip
+    known = comparison.results.curves
+    trained = {each.label: [run for run in each.trainings if run.run_id in known] for each in comparison.compared}
+    curves = {label: [known[run.run_id] for run in runs] for label, runs in trained.items()}
     rows = [
-        {"configuration": label, "run": str(number), **{CURVES[name]: f"{curve[name].iloc[-1]:.4f}" for name in CURVES}}
-        for label, runs in curves.items()
-        for number, curve in enumerate(runs, 1)
+        {
+            "configuration": label,
+            "seed": str(run.seed),
+            **{CURVES[name]: f"{known[run.run_id][name].iloc[-1]:.4f}" for name in CURVES},
+        }
+        for label, runs in trained.items()
+        for run in runs
     ]
     caption = "Accuracy and loss over epochs: a colour a configuration, a line a seed."
     return Plot("all-curves", "The last epoch", caption, explore_all_curves(curves), rows)

@@ -92,11 +92,11 @@ def difference_sections(comparison: Comparison, dataset: str) -> Iterator[Sectio
     pair = find_pair(comparison.pairs, *ours) if len(ours) == 2 else None
     if pair is None or not pair.outcomes:
         return
-    labels = " and ".join(pair.network_name(place) for place in (0, 1))
+    first, second = (pair.network_name(place) for place in (0, 1))
     difference, names = confusion_difference(pair, comparison.results)
     caption = (
-        f"Images that {pair.first.label} gives a class more often (blue) or less often (orange) than "
-        f"{pair.second.label}. On the diagonal, blue is better; elsewhere, orange."
+        f"Images that {first} gives a class more often (blue) or less often (orange) than "
+        f"{second}. On the diagonal, blue is better; elsewhere, orange."
     )
     plot = Plot(
         f"confusion-{dataset}",
@@ -112,7 +112,10 @@ def difference_sections(comparison: Comparison, dataset: str) -> Iterator[Sectio
     absent = (
         "" if found else f" The pictures are not shown: {dataset} is not on this machine, or another version of it."
     )
-    text = f"{labels} are alone right on {counts}. First those where the other one is surest of its mistake.{absent}"
+    text = (
+        f"{first} and {second} are alone right on {counts}. First those where the other one is surest of its mistake."
+        f"{absent}"
+    )
     yield Section(
         f"only-one-right-{dataset}", f"Images on {dataset} that only one gets right", text, galleries=galleries
     )

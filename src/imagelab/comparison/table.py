@@ -145,11 +145,15 @@ def row_to_read(configuration: Configuration, settings: str, epochs: Mapping[str
         "validation": with_spread(configuration, "best_val_accuracy", percent),
         "top-5": with_spread(configuration, "test_top_5_accuracy", percent),
         "parameters": shown(configuration.mean_of("parameter_count"), "{:,.0f}".format),
-        "seconds": with_spread(configuration, WHOLE_SECONDS, "{:,.0f}".format),
-        "processor seconds": with_spread(configuration, PROCESSOR_SECONDS, "{:,.0f}".format),
+        "seconds": with_spread(configuration, WHOLE_SECONDS, seconds_text),
+        "processor seconds": with_spread(configuration, PROCESSOR_SECONDS, seconds_text),
         "epochs": shown(configuration.mean_epochs(epochs), "{:.3g}".format),
         "best epoch": shown(configuration.mean_of("best_epoch"), "{:.3g}".format),
     }
+
+
+def seconds_text(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds < 10 else f"{seconds:,.0f}"
 
 
 def seeds_text(seeds: list[int]) -> str:

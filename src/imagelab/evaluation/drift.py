@@ -14,6 +14,7 @@ LARGE = 0.5  # standard deviations between two means
 LARGE_SHARE = 0.1  # of the images
 LUCK = 0.001
 AT_ONCE = 1000  # images whose pixels are in memory as float64
+SIZE = "another size"
 COLUMNS = ("figure", "training", "given", "difference", "in_standard_deviations", "p_value", "off")
 
 
@@ -69,6 +70,18 @@ def share_drift(figure: str, training: np.ndarray, given: np.ndarray) -> dict[st
     return dict(zip(COLUMNS, (figure, 0.0, distance, distance, np.nan, p_value, off), strict=True))
 
 
+def size_drift(width: int, height: int, images: int, sizes: np.ndarray) -> dict[str, object]:
+    """A row of the table: the share of the given images that have another size than all training images.
+
+    Args:
+        images: how many training images there are.
+        sizes: width and height of each given image in pixels, (m, 2).
+    """
+    others = int((sizes != (width, height)).any(axis=1).sum())
+    row = share_drift(SIZE, np.array([images, 0]), np.array([len(sizes) - others, others]))
+    return {**row, "figure": f"{SIZE} than {width} x {height} pixels"}
+
+
 def class_shares(training: np.ndarray, given: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
     """The share of each class among predictions: of training images, of given ones, and the difference.
 
@@ -86,6 +99,8 @@ def warnings_of(drift: pd.DataFrame) -> list[str]:
 
 
 def sentence_of(figure: str, training: float, given: float, difference: float, distance: float) -> str:
+    if figure.startswith(SIZE):
+        return f"{figure}: {difference:.1%} of the images"
     if np.isnan(distance):
         return f"{figure}: {difference:.1%} of the images are in other classes than by the training images' shares"
     how_far = (

@@ -30,7 +30,7 @@ from imagelab.evaluation_report import (
 )
 from imagelab.inspection.evaluation_findings import Outcome, report_drift, report_findings, report_given
 from imagelab.models.calibrated import with_temperature
-from imagelab.prediction.labelled_images import LabelledImages, read_labelled_images
+from imagelab.prediction.labelled_images import LabelledImages, printable, read_labelled_images
 from imagelab.registry.loaded_model import LoadedModel
 from imagelab.registry.named_model import NamedModel, find_named_model
 from imagelab.registry.overview import model_of
@@ -54,7 +54,8 @@ def evaluate(settings: EvaluateSettings) -> str:
     client = use_tracking_store()
     with failure_noted(client, "evaluation"):
         subject = subject_of(client, settings)
-    title, params = f"{subject.title}, {WORDS[subject.target]}", settings.model_dump(mode="json")
+    images = f"images of {settings.images.name}" if settings.images else WORDS[subject.target]
+    title, params = f"{subject.title}, {printable(images)}", settings.model_dump(mode="json")
     with operation_run(client, "evaluation", title, params, subject.tags, SERVED_MODEL) as run:
         return evaluate_in(run, subject)
 

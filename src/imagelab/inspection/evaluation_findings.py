@@ -9,7 +9,7 @@ import pandas as pd
 
 from imagelab.console import command_line
 from imagelab.data.dataset import Dataset, Split
-from imagelab.evaluation.drift import class_shares, mean_drift, pixel_figures, share_drift, warnings_of
+from imagelab.evaluation.drift import class_shares, mean_drift, pixel_figures, share_drift, size_drift, warnings_of
 from imagelab.evaluation.effects import (
     Effect,
     advice,
@@ -137,9 +137,8 @@ def report_drift(run: Run, training: Split, given: LabelledImages, outcome: Outc
     theirs, ours = pixel_figures(training.images), pixel_figures(given.images)
     rows = [mean_drift(figure, theirs[figure], ours[figure]) for figure in ours]
     sizes = given.sizes[~np.isnan(given.sizes).any(axis=1)]
-    for side, usual, sides in zip(("width", "height"), (width, height), sizes.T, strict=True):
-        if len(sides):
-            rows.append(mean_drift(f"{side} in pixels, as given", np.full(len(training), usual), sides))
+    if len(sizes):
+        rows.append(size_drift(width, height, len(training), sizes))
     before, after = (without_change(outcome, part) for part in (VALIDATION, GIVEN))
     rows.append(mean_drift("confidence", before.confidence, after.confidence))
     classes = len(after.class_names)

@@ -136,6 +136,12 @@ def files_below(folder: Path, suffixes: Collection[str], excluded: Collection[Pa
             yield entry
 
 
+def other_files(folder: Path) -> list[str]:
+    """The paths below a folder of its files that are no images by their names; hidden ones are not among them."""
+    files = (Path(entry.path) for entry in files_below(folder, ("",), ()))
+    return [path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in SUFFIXES]
+
+
 def walk(folder: str, above: tuple[Inode, ...], skipped: set[str]) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:

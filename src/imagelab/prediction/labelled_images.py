@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,15 +18,17 @@ import pyarrow as pa
 from PIL import Image
 
 from imagelab.errors import SettingsError
-from imagelab.prediction.inputs import open_source
+from imagelab.prediction.inputs import SUFFIXES, open_source, other_files
 from imagelab.prediction.local_engine import decode_one, pool_of
 from imagelab.prediction.parquet_rows import Content, Reader, Source, UnreadableError, read_content
 from imagelab.processor import usable_cores
 from imagelab.progress import images_progress
 
+COLUMNS = ("image", "given_class", "problem", "reason")  # of what is left out
 ROWS = 256  # that are decoded together
 LABEL = "label"  # the column with the classes, if no other is named
 UNREADABLE, NO_CLASS, OTHER_CLASS = "unreadable", "without a class", "of an unknown class"
+NO_IMAGE = "with names of no images"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class ClassNumbers:
         if isinstance(given, bytes):
             given = given.decode("utf-8", "replace")
         if isinstance(given, str):
-            known = self.exact.get(given, self.similar.get(simplified(given)))
+            known = self.exact.get(given)
+            if known is None and re.search(r"[^\W\d_]", given):  # a folder -1 is not the class "1"
+                known = self.similar.get(simplified(given))
             if known is not None or not re.fullmatch(r"\d{1,9}", given):
                 return known
         number = float(given) if isinstance(given, int | float | str) and not isinstance(given, bool) else np.nan
@@ -103,6 +107,8 @@ def read_labelled_images(
         source = open_source(path, listing, listing, Path(folder))
         chunks = rows_of(source, ClassNumbers(class_names), column_of(source, label_column, path))
         found = collect(chunks, source.count, served)
+        if source.folder is not None:
+            found = replace(found, left_out=pd.concat([found.left_out, no_images(source.folder)], ignore_index=True))
     if not len(found.labels):
         raise SettingsError(
             f"images={path}: none of the {source.count:,} images can be used ({found.problems()}); "
@@ -131,6 +137,7 @@ def rows_of(source: Source, numbers: ClassNumbers, label_column: str) -> Iterato
     for first in range(0, source.count, rows_at_once):
         table = reader.read(first, min(first + rows_at_once, source.count))
         names, given = named(table, source, first, label_column)
+        given = [None if isinstance(value, str | bytes) and not value.strip() else value for value in given]
         labels = [None if value is None else numbers.find(value) for value in given]
         yield [Row(*row) for row in zip(names, given, labels, source.contents(table), strict=True)]
 
@@ -162,8 +169,15 @@ def collect(chunks: Iterator[list[Row]], count: int, served: Any) -> LabelledIma
         np.stack(images) if images else np.empty((0, *served.image_shape), np.uint8),
         np.array(labels, np.int64),
         np.array(sizes, float).reshape(-1, 2),
-        pd.DataFrame(left_out, columns=["image", "given_class", "problem", "reason"]),
+        pd.DataFrame(left_out, columns=COLUMNS),
     )
+
+
+def no_images(folder: Path) -> pd.DataFrame:
+    """Rows of `left_out` for the files that were not looked into: among them may be images that nobody would miss."""
+    reason = f"its name ends in none of {', '.join(SUFFIXES)}"
+    rows = [(path, path.split("/")[0] if "/" in path else None, NO_IMAGE, reason) for path in other_files(folder)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def decode(served: Any, row: Row) -> tuple[np.ndarray | str, tuple[float, float]]:
@@ -193,6 +207,11 @@ def first_reason(found: LabelledImages) -> str:
 
 
 def shortened(names: Sequence[str], most: int) -> str:
-    """The first names, each cut to 50 characters, and how many more there are."""
+    """The first names, each cut to 50 characters and on one line, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(name[:50] for name in names[:most]) + more
+    return ", ".join(printable(name[:50]) for name in names[:most]) + more
+
+
+def printable(name: str) -> str:
+    """The name with what would break a line or steer a terminal written as its escape sequence."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from imagelab.errors import TrackingError
+from imagelab.signals import uninterrupted
 from imagelab.tracking.resume import this_process
 from imagelab.tracking.retry import code_of, request
 from imagelab.tracking.start import experiment_id
@@ -17,8 +18,10 @@ def create_history_run(client: "MlflowClient", registered_model: str) -> str:
 
     ours = {"role": "history", "phase": "history", "registered_model": registered_model}
     tags = {**registry.resolve_tags(), **ours, **this_process()}
-    run = request(client.create_run, request(experiment_id, client), None, tags, f"history of {registered_model}")
-    request(client.set_terminated, run.info.run_id, "FINISHED")
+    experiment = request(experiment_id, client)
+    with uninterrupted():  # else it could be left open
+        run = request(client.create_run, experiment, None, tags, f"history of {registered_model}")
+        request(client.set_terminated, run.info.run_id, "FINISHED")
     return str(run.info.run_id)
 
 

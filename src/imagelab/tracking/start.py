@@ -17,7 +17,7 @@ from imagelab.tracking.provenance import uncommitted_changes
 from imagelab.tracking.resume import close_stale_runs, make_folder, resume_run, this_process
 from imagelab.tracking.retry import request
 from imagelab.tracking.run import Run
-from imagelab.tracking.store import project_folder, use_tracking_store
+from imagelab.tracking.store import make_runs_folder, project_folder, use_tracking_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,6 +76,7 @@ def open_run(
 
     given = os.environ.get("MLFLOW_RUN_ID")
     all_tags = {**registry.resolve_tags(), **this_process(), **tags}
+    make_runs_folder()
     with uninterrupted() as created:  # else a run could be left that nobody ends
         run_id = given or client.create_run(experiment_of_child(client, tags), tags=all_tags).info.run_id
         try:
@@ -102,6 +103,7 @@ def take_or_create_run(client: "MlflowClient", name: str, tags: Mapping[str, str
     from mlflow.entities import RunTag
     from mlflow.tracking.context import registry
 
+    make_runs_folder()
     given = os.environ.get("MLFLOW_RUN_ID")
     if given is None:
         made = client.create_run(experiment_id(client), None, {**registry.resolve_tags(), **tags}, name)

@@ -36,6 +36,18 @@ def runs_folder() -> Path:
     return project_folder() / "runs"
 
 
+def make_runs_folder() -> None:
+    """Make the folder of unfinished runs, before a run is made that could not be kept there.
+
+    Raises:
+        TrackingError: it cannot be made.
+    """
+    try:
+        runs_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackingError(f"the folder {runs_folder()} cannot be made ({error.strerror})") from error
+
+
 def use_tracking_store() -> "mlflow.MlflowClient":
     """A client of MLFLOW_TRACKING_URI, or of `mlflow.db` beside MLproject; made sure to answer now.
 

@@ -1,7 +1,7 @@
 """A study: made once, and found again by every process that works on its trials."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +117,11 @@ def storage_url(settings: TuneSettings, tracking_uri: str) -> str:
     return f"sqlite:///{(beside.parent if beside else project_folder()) / 'optuna.db'}"
 
 
-def open_study(settings: TuneSettings, client: "Client") -> Study:
+def open_study(settings: TuneSettings, client: "Client", held: ExitStack | None = None) -> Study:
     """Go on with the study, or make it with its run and its first trial, which is the recipe.
+
+    Args:
+        held: of whom ends the study's run: until this is closed, no interruption comes once there is a run.
 
     Raises:
         SettingsError: there is such a study, but it is another one.
@@ -137,14 +140,15 @@ def open_study(settings: TuneSettings, client: "Client") -> Study:
             pruner=make_pruner(settings.pruner_name, most_epochs(space, base)),
         )
         refuse_another(study, settings, description_of(settings, space, base), url)
-        if "run_id" not in study.user_attrs:
-            tags = {"phase": "study", "study": study.study_name}
-            with uninterrupted():  # else the study would not know its run
-                study.set_user_attr("run_id", create_parent(client, study.study_name, tags)[0])
-        else:
-            join_parent(client, study.user_attrs["run_id"], study.study_name)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(recipe_point(space, base), user_attrs={"recipe": True, **enqueued()})
+        if "run_id" in study.user_attrs:
+            join_parent(client, study.user_attrs["run_id"], study.study_name)
+        with ExitStack() as here:
+            (held or here).enter_context(uninterrupted())
+            if "run_id" not in study.user_attrs:
+                tags = {"phase": "study", "study": study.study_name}
+                study.set_user_attr("run_id", create_parent(client, study.study_name, tags)[0])
     return Study(settings, url, storage, study, space, base, n_trials)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial, TrialState
 
 from imagelab.errors import TrackingError
+from imagelab.signals import uninterrupted
 from imagelab.tracking import Run, after_mlflow_run, children_of, end_dead_run, end_run, retry, try_take_parent
 from imagelab.tuning.study import Study
 from imagelab.tuning.study_config import STUDY_CONFIG_KEY, described
@@ -33,17 +34,22 @@ class StudyRun:
     def begin(self) -> Run | None:
         """Write to the run from now on, if no other process does."""
         if self.run is None:
-            settings = self.study.settings.model_dump(mode="json")
-            patience = self.study.settings.upload_patience
-            self.run = retry(lambda: try_take_parent(self.client, self.study.run_id, settings), patience)
+            retry(self.take, self.study.settings.upload_patience)
             if self.run:
-                self.run.owned_by_mlflow_run = self.owned_by_mlflow_run
                 self.run.log_status("RUNNING")
                 self.run.log_missing_tags("failure", "interrupted_by")
                 self.run.log_params(self.params())
                 self.run.log_tags(**self.tags())
                 self.run.system_metrics.start()
         return self.run
+
+    def take(self) -> None:
+        """Keep other processes from writing to the run, if none does."""
+        settings = self.study.settings.model_dump(mode="json")
+        with uninterrupted():  # else nobody could end the run
+            self.run = try_take_parent(self.client, self.study.run_id, settings)
+            if self.run:
+                self.run.owned_by_mlflow_run = self.owned_by_mlflow_run
 
     def params(self) -> dict[str, Any]:
         of_study = self.study.settings.model_dump(mode="json", include={"sampler", "objective", "grace_period"})
@@ -74,7 +80,10 @@ class StudyRun:
         self.logged = len(finished)
 
     def log_end(self, status: str, **tags: str) -> None:
-        """Write down how the run ends, before anything that takes long."""
+        """Write down how the run ends, before anything that takes long; also of one that was not begun."""
+        with suppress(Exception):
+            if self.run is None:
+                self.take()
         if self.run:
             self.run.log_tags(**tags)
             self.run.log_status(status)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from imagelab.console import say
@@ -33,26 +33,28 @@ def tune(settings: TuneSettings) -> str:
     plan(settings)
     client = use_tracking_store()
     run_of_mlflow_run = os.environ.get("MLFLOW_RUN_ID")
-    study = open_study(settings, client)
-    run = StudyRun(study, client, owned_by_mlflow_run=study.run_id == run_of_mlflow_run)
-    try:
-        run.begin()
-        close_left_behind(study, client)
-        say(introduction(study))
-        work(study, run)
-        close_left_behind(study, client)
-        return conclude(study, run)
-    except BaseException as error:
-        interrupted = isinstance(error, Interrupted)
-        failure = f"{type(error).__name__}: {error}"[:5000]
-        reason = {"interrupted_by": str(error)} if interrupted else {"failure": failure}
-        run.log_end("KILLED" if interrupted else "FAILED", **reason)  # first: whoever interrupts may do so twice
-        with suppress(Exception):
+    with ExitStack() as held:  # else a run could be left that nobody ends
+        study = open_study(settings, client, held)
+        run = StudyRun(study, client, owned_by_mlflow_run=study.run_id == run_of_mlflow_run)
+        try:
+            held.close()
+            run.begin()
             close_left_behind(study, client)
-        run.end()
-        if interrupted:
-            say("\ninterrupted; the same command goes on with this study")
-        raise
+            say(introduction(study))
+            work(study, run)
+            close_left_behind(study, client)
+            return conclude(study, run)
+        except BaseException as error:
+            interrupted = isinstance(error, Interrupted)
+            failure = f"{type(error).__name__}: {error}"[:5000]
+            reason = {"interrupted_by": str(error)} if interrupted else {"failure": failure}
+            run.log_end("KILLED" if interrupted else "FAILED", **reason)  # first: whoever interrupts may do so twice
+            with suppress(Exception):
+                close_left_behind(study, client)
+            run.end()
+            if interrupted:
+                say("\ninterrupted; the same command goes on with this study")
+            raise
 
 
 def introduction(study: Study) -> str:
