@@ -139,6 +139,7 @@ def check_predictions(project: Project, parent: Any, runs: list[Any]) -> None:
         assert run.data.metrics["fold_accuracy"] == pytest.approx(rows["correct"].mean())
 
 
+@thorough
 def test_a_finished_one_is_audited_without_training_anew(project: Project) -> None:
     settings = (*TINY[1:], "epochs=2", "limit=400", "note=mine")
     code, output, errors = finish(cross_validate(project, *settings))

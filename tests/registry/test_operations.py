@@ -41,11 +41,9 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) ->
     return f"postgresql://tuner@127.0.0.1:{database.port}/{name}"
 
 
-STRIDES = pytest.mark.parametrize(
-    ("uri", "stride"),
-    [("sqlite", 7), pytest.param("sqlite", 1, marks=thorough), pytest.param("postgresql", 1, marks=thorough)],
-    indirect=["uri"],
-)
+WHOLE = [pytest.param(name, 1, marks=thorough) for name in ("sqlite", "postgresql")]
+BOTH = pytest.mark.parametrize("uri", ["sqlite", pytest.param("postgresql", marks=thorough)], indirect=True)
+STRIDES = pytest.mark.parametrize(("uri", "stride"), WHOLE, indirect=["uri"])
 
 
 def states(what: str, uri: str, folder: Path, stride: int = 1) -> dict[str, dict[str, Any]]:
@@ -86,7 +84,7 @@ def test_a_first_promotion_killed_after_any_step_and_typed_again_completes(
         assert state["versions"] == [1]
 
 
-@STRIDES
+@pytest.mark.parametrize(("uri", "stride"), [("sqlite", 7), *WHOLE], indirect=["uri"])
 def test_promotions_killed_after_any_step_and_typed_again_complete(uri: str, tmp_path: Path, stride: int) -> None:
     [state] = states("promotion", uri, tmp_path, stride).values()
     assert_whole(state)
@@ -142,7 +140,7 @@ def assert_one_order(what: str, uri: str, tmp_path: Path) -> None:
     assert all(state["compared"])
 
 
-@pytest.mark.parametrize("uri", ["sqlite", pytest.param("postgresql", marks=thorough)], indirect=True)
+@BOTH
 def test_six_promotions_of_one_model_make_one_version(uri: str, tmp_path: Path) -> None:
     [state] = states("one_version", uri, tmp_path).values()
     assert_whole(state)
@@ -150,6 +148,7 @@ def test_six_promotions_of_one_model_make_one_version(uri: str, tmp_path: Path) 
     assert state["kinds"].count("promotion") == 1
 
 
+@BOTH
 def test_a_model_registered_by_hand_gets_one_history(uri: str, tmp_path: Path) -> None:
     [state] = states("by_hand", uri, tmp_path).values()
     assert state["histories"] == 1

@@ -58,9 +58,8 @@ def test_a_malformed_uri_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "opener", [CREATE, pytest.param("import mlflow; mlflow.MlflowClient().create_run('0')", marks=thorough)]
-)
+@thorough
+@pytest.mark.parametrize("opener", [CREATE, "import mlflow; mlflow.MlflowClient().create_run('0')"])
 def test_four_first_commands_at_once_make_one_database(tmp_path: Path, opener: str) -> None:
     """Ours and MLflow's own: `mlflow run` opens the store before our code runs."""
     processes = [subprocess.Popen([sys.executable, "-c", opener], stderr=subprocess.PIPE, text=True) for _ in range(4)]
