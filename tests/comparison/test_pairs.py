@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from imagelab.comparison.findings import extreme, find, most_confused, price
-from imagelab.comparison.pairs import compare_pairs, frame_of_pairs
+from imagelab.comparison.mistakes import mistakes_by_class
+from imagelab.comparison.pairs import compare_pairs, frame_of_pairs, p_text
 from imagelab.comparison.results import Results
 from imagelab.comparison.sections import row_of_pair
 from imagelab.comparison.training import Configuration, Training, training_of, with_features
@@ -102,7 +103,19 @@ def test_findings_are_computed_and_say_their_test() -> None:
     assert alike == "highest accuracy by class of basic_cnn: 100.0 %, shared by a, b"
     assert "3 taken for 4 (100 of 100 images)" in text
     assert "CNN against ANN" not in text
-    assert {each.figure for each in found} == {"pairs", "cost", "accuracy-by-class"}
+    assert {each.figure for each in found} == {"pairs", "cost", "mistakes-on-digits"}
+
+
+def test_the_table_of_mistakes_holds_what_the_findings_say() -> None:
+    first, *others = mistakes_by_class(answers(np.arange(1000) % 10 != 3), np.arange(10) % 2)
+    assert (first["class"], first["right"], first["accuracy"]) == ("3", "0", "0.0%")
+    assert first["most often taken for"] == "4 (100)"
+    assert first["errors inside the superclass"] == "0 of 100"
+    assert {row["accuracy"] for row in others} == {"100.0%"}
+
+
+def test_near_the_limit_a_p_value_shows_on_which_side_it_is() -> None:
+    assert [p_text(p) for p in (0.0496, 0.0504, 0.42, 0.00001)] == ["= 0.0496", "= 0.0504", "= 0.42", "< 0.0001"]
 
 
 def test_a_single_image_is_no_habit_and_ties_are_said() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imagelab.comparison.mistakes import mistakes_of
 from imagelab.comparison.pairs import Pair, find_pair, p_text
 from imagelab.comparison.training import WHOLE_SECONDS, Configuration
 from imagelab.console import how_many
@@ -106,9 +107,9 @@ def of_classes(best: Configuration, results: "Results") -> Said:
     counts = [(str(name), int(row["sum"]), int(row["count"])) for name, row in by_class.iterrows()]
     network = best.name_of_network(seed)
     if len(counts) > 1:
-        yield extreme("hardest", "lowest", counts, network), "accuracy-by-class"
-        yield extreme("easiest", "highest", counts[::-1], network), "accuracy-by-class"
-    yield most_confused(answers, network), "accuracy-by-class"
+        yield extreme("hardest", "lowest", counts, network), mistakes_of(best.dataset)
+        yield extreme("easiest", "highest", counts[::-1], network), mistakes_of(best.dataset)
+    yield most_confused(answers, network), mistakes_of(best.dataset)
 
 
 def most_confused(answers: "pd.DataFrame", network: str) -> str:
@@ -171,4 +172,4 @@ def superclasses(best: Configuration, results: "Results", data: "dict[str, Datas
     text = f"{100 * inside / len(wrong):.1f} % of the {how_many(len(wrong), 'error')} of {best.name_of_network(seed)}"
     against = f"guessing among the other classes would give {100 * chance:.1f} % (exact binomial test, p {p_text(p)})"
     verdict = "" if p < SIGNIFICANT else "; that this is more than chance is not shown"
-    yield f"{text}, stay inside the superclass; {against}{verdict}", "accuracy-by-class"
+    yield f"{text}, stay inside the superclass; {against}{verdict}", mistakes_of(best.dataset)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from imagelab.comparison.comparison import Comparison
 from imagelab.comparison.differences import confusion_difference, only_one_right
 from imagelab.comparison.findings import Finding
+from imagelab.comparison.mistakes import mistakes_section
 from imagelab.comparison.pairs import Pair, Test, find_pair, p_text
 from imagelab.comparison.plots import (
     accuracy_plots,
@@ -56,6 +57,8 @@ def sections_of(comparison: Comparison) -> Iterator[Section]:
     if plots := list(class_plots(comparison)):
         yield Section("accuracy-by-class", "Accuracy by class", plots=plots)
     for dataset in comparison.datasets:
+        if section := mistakes_section(comparison, dataset):
+            yield section
         yield from difference_sections(comparison, dataset)
     yield from remarks(comparison)
     yield Section("reading", "How to read this", items=[Item(text) for text in HOW_TO_READ])
