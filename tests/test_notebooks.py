@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +17,11 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from notebooks.build import FOLDER, MOST_BYTES, OPTIONS, QUICK, QUIETLY, SCRIPTS, environment, kept, read
-from tests.conftest import LONGEST
+from tests.accessibility import VIEWS, emulate, serious_problems
+from tests.conftest import LONGEST, ROOT
 from tests.test_readme import blocks, headings_of
 
+PNG = "data:image/png;base64"  # how a page holds its pictures
 DEPRECATED = ("DeprecationWarning", "FutureWarning")
 # Each notebook begins as a new kernel would, but for modules that are imported already: TensorFlow takes seconds.
 # A deprecation that our code or a notebook is warned of is an error; those of other libraries' own code are not ours.
@@ -56,6 +60,30 @@ def test_a_notebook_runs_on_tiny_data(script: Path, kernel: Any) -> None:
     NotebookClient(notebook, km=kernel, timeout=int(LONGEST), **OPTIONS).execute()
     shown = "".join(text_of(output) for output in outputs_of(notebook))
     assert [word for word in DEPRECATED if word in shown] == []
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the kept notebooks as web pages, made by the command of docs/architecture.md."""
+    (command,) = (block for block in blocks((ROOT / "docs" / "architecture.md").read_text(), "bash") if "html" in block)
+    folder = tmp_path_factory.mktemp("pages")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    typed = f"{command.strip()} --output-dir='{folder}'"
+    subprocess.run(["bash", "-c", typed], cwd=ROOT, env={**os.environ, "PATH": path}, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_as_a_page_it_needs_no_network_and_is_accessible(script: Path, pages: Path, browser: Any) -> None:
+    page = pages / f"{script.stem}.html"
+    assert set(re.findall(r"<(?:script|link|img)\b[^>]*?\b(?:src|href)=[\"']([^\"',]*)", page.read_text())) == {PNG}
+    for width, scheme in VIEWS:
+        emulate(browser, width, scheme)
+        browser.get(page.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert serious_problems(browser) == []
+    assert browser.get_log("browser") == []
 
 
 def outputs_of(notebook: Any) -> list[Any]:

@@ -20,7 +20,15 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 STORIES = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
 SOURCE = ROOT / "src" / "imagelab"
 MOST_LINES = 150
-OF_OTHERS = ("mlflow ", "export ", "curl ", "(printf ", "optuna-dashboard ", ". .venv/bin/activate")
+OF_OTHERS = (
+    "mlflow ",
+    "export ",
+    "curl ",
+    "(printf ",
+    "optuna-dashboard ",
+    "jupyter nbconvert ",
+    ". .venv/bin/activate",
+)
 WORDS = {"weights=none", "weights=equal", "weights=validation"}  # where other pages have a file of the reader's
 RUNS = re.compile(r"`((?:mlflow run|make|python -m) [^`]*)`")  # commands in the text
 
