@@ -61,6 +61,7 @@ def make(script: Path) -> None:
         shorten_paths(notebook, Path(folder))
     drop_empty_outputs(notebook)
     shrink_pictures(notebook)
+    describe_pictures(notebook)
     nbformat.write(notebook, kept(script))
 
 
@@ -111,6 +112,17 @@ def shorten_paths(notebook: Any, folder: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             replace_in(output, shorter)
+
+
+def describe_pictures(notebook: Any) -> None:
+    """Name the section that a picture belongs to, for those who have it read to them."""
+    section = ""
+    for cell in notebook.cells:
+        headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+        section = headings[-1] if cell.cell_type == "markdown" and headings else section
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata.setdefault("image/png", {})["alt"] = f"figure of the section {section}"
 
 
 def shrink_pictures(notebook: Any) -> None:

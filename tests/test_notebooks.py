@@ -78,6 +78,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_as_a_page_it_needs_no_network_and_is_accessible(script: Path, pages: Path, browser: Any) -> None:
     page = pages / f"{script.stem}.html"
     assert set(re.findall(r"<(?:script|link|img)\b[^>]*?\b(?:src|href)=[\"']([^\"',]*)", page.read_text())) == {PNG}
+    alternatives = re.findall(r'<img[^>]* alt="([^"]*)"', page.read_text())
+    assert alternatives
+    assert all(text.startswith("figure of the section ") for text in alternatives)
     for width, scheme in VIEWS:
         emulate(browser, width, scheme)
         browser.get(page.as_uri())
