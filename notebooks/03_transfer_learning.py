@@ -207,7 +207,7 @@ print(
 print(f"an epoch of the head: {head_rows[-1]['epoch_seconds']:.1f} s")
 
 # %% [markdown]
-# A difference of a point or two can be luck here, as above. A larger picture is often the better bargain, as the table
+# A difference of a point or two can be luck here, as above. A larger picture is the better bargain here, as the table
 # above shows: it is paid once, and every head after that is cheap.
 #
 # ## The command that does the same

@@ -119,7 +119,7 @@ print(f"easiest: {easiest['class']} ({easiest['accuracy']:.1%})")
 draw_confusion(test.confusion, test.display_order(), [], f"{clothes.name}: accuracy {test.correct.mean():.1%}")
 
 # %% [markdown]
-# Shirts, T-shirts, pullovers and coats are all a torso with sleeves. At 28 x 28 grey pixels a person hesitates, too.
+# Shirts, T-shirts, pullovers and coats are all a torso with sleeves.
 # The mistakes of which the network was surest:
 
 # %%

@@ -180,7 +180,7 @@ def test_a_table_of_other_pictures_is_scored_and_called_unlike_the_training_imag
         (["run_id=RUN", "images=JUNK"], "images=.*junk.parquet: cannot be read as Parquet"),
         (["run_id=RUN", "images=EMPTY"], "no images .* and no Parquet files"),
         (["run_id=RUN", "images=TABLE"], "label_column=label: .* has no such column; besides images it has: digit"),
-        (["run_id=RUN", "images=TABLE", "label_column=digit"], "none of the 2 images can be used .2 of an unknown"),
+        (["run_id=RUN", "images=TABLE", "label_column=digit"], "no image can be used .2 of an unknown"),
         (["run_id=RUN", "split=test", "images=TABLE"], "give one of them"),
         (["run_id=RUN", "images=PICTURES", "label_column=digit"], "label_column=digit: .* is a folder of images"),
         (["run_id=RUN", "label_column=x"], "has no effect without images"),

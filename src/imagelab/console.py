@@ -30,6 +30,11 @@ def how_many(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def printable(text: str) -> str:
+    """The text with what would break a line or steer a terminal written as its escape sequence."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def command_line(command: str, dataset: str | None = None, model: str | None = None, **settings: Any) -> str:
     """A command, to be typed as it is; what is None is left out."""
     named = {"dataset": dataset, "model": model, **settings}

@@ -33,6 +33,7 @@ def compared(project: Project, server: Server, tmp_path: Path) -> Path:
     assert "compared 2 configurations (4 runs)" in output
     [run] = client.search_runs(["0"], "tags.role = 'comparison'")
     assert (run.info.status, run.data.metrics["left_out"]) == ("FINISHED", 1)
+    assert "CNN against ANN: basic_cnn is " in run.data.tags["mlflow.note.content"]
     files = {path.name for path in (project.folder / "comparison").iterdir()}
     assert files | {"findings.md"} == {file.path for file in client.list_artifacts(run.info.run_id)}
     code, _, errors = finish(project.start(*command, "--model=vgg16", MLFLOW_TRACKING_URI=server.uri))

@@ -12,10 +12,12 @@ import pytest
 from imagelab.comparison.pairs import compare_pairs
 from imagelab.comparison.results import Results, fetch_results
 from imagelab.comparison.selection import Selection, select
-from imagelab.comparison.table import differing_settings, frame_of, labelled, rows_to_read
+from imagelab.comparison.table import differing_settings, frame_of, labelled, markdown, rows_to_read
+from imagelab.comparison.training import LeftOut
 from imagelab.errors import SettingsError
 from imagelab.settings import CompareSettings, configuration_key, parse, validate
-from tests.comparison.made_runs import make_run
+from imagelab.tables import rendered
+from tests.comparison.made_runs import answers_of, make_run
 
 
 @pytest.fixture
@@ -101,6 +103,36 @@ def test_answers_that_cannot_be_read_are_said_in_one_line(client: Any, make: Any
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("correct", [None, *[True] * 359], "it has no rows, or empty places"),
+        ("label", ["0"] * 360, "its columns have other types"),
+        ("correct", [True] * 360, "what it calls correct is not where label and prediction are the same"),
+        (None, answers_of(0.5, seed=0), "its answers are not as often right as test_accuracy says"),
+    ],
+)
+def test_answers_that_cannot_be_true_are_not_used(
+    client: Any, make: Any, tmp_path: Path, column: str | None, values: Any, reason: str
+) -> None:
+    run_id, path = make(0.9), tmp_path / "predictions.parquet"
+    answers = answers_of(0.9, seed=0).assign(**{column: values}) if column else values
+    answers.to_parquet(path)
+    client.log_artifact(run_id, str(path), "evaluation")
+    results = fetch_results(client, selected(client).configurations)
+    assert results.missing == [f"run {run_id}: evaluation/predictions.parquet is not used ({reason})"]
+    assert results.predictions == {}
+
+
+def test_names_cannot_steer_a_terminal_or_break_a_line() -> None:
+    left_out = LeftOut("a" * 32, "\x1b[2J\nfine" + "x" * 3000, "is KILLED")
+    assert str(left_out).startswith(f"run {'a' * 32} (\\x1b[2J\\nfinexxx")
+    assert len(str(left_out)) < 200
+    row = {"model": "a[final].h5 x[/b] :smile: \x1b[2J"}
+    assert "a[final].h5 x[/b] :smile: \\x1b[2J" in rendered([row], folded=())
+    assert markdown([{"model": "# a\n# b|c"}]).splitlines()[2:] == ["| # a\\n# b\\|c |"]
+
+
 def test_filters(client: Any, make: Any) -> None:
     parent = "a" * 32
     below = make(0.9, tags={"mlflow.parentRunId": parent})
@@ -128,6 +160,7 @@ def test_runs_that_differ_by_the_seed_alone_are_compared_with_each_other(client:
     runs = [make(0.9, {"seed": seed}) for seed in (3, 4)]
     found = labelled(selected(client, runs=",".join(runs)).configurations)
     assert {each.label for each in found} == {"basic_ann, seed 3", "basic_ann, seed 4"}
+    assert ids(selected(client)) == [set(runs)]  # not named: one configuration with its mean and spread
 
 
 def test_only_settings_that_differ_are_shown(client: Any, make: Any) -> None:

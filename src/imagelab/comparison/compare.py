@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from imagelab.comparison.selection import Selection, select
 from imagelab.comparison.table import frame_of, labelled, markdown
 from imagelab.comparison.training import Configuration
-from imagelab.console import how_many, say, show
+from imagelab.console import how_many, printable, say, show
 from imagelab.data import DATASETS, find_dataset
 from imagelab.errors import SettingsError
 from imagelab.keras_startup import start_keras
 from imagelab.settings import CompareSettings
 from imagelab.tables import rendered
-from imagelab.tracking import Run, operation_run, use_tracking_store
+from imagelab.tracking import Run, log_description, operation_run, use_tracking_store
 
 if TYPE_CHECKING:
     from imagelab.comparison.comparison import Comparison
@@ -133,7 +133,7 @@ def show_result(comparison: "Comparison") -> None:
     if len(missing) > MOST_SAID:
         say(f"{len(missing) - MOST_SAID} more results are missing; report.html names them")
     for finding in comparison.findings:
-        show(f"- {finding.dataset}: {finding.text}")
+        show(f"- {printable(f'{finding.dataset}: {finding.text}')}")
 
 
 def for_terminal(row: "Row") -> "Row":
@@ -163,7 +163,7 @@ def write_files(comparison: "Comparison", page: str, folder: Path) -> Iterator[P
     }.items():
         table.to_csv(folder / f"{name}.csv", index=False)
         yield folder / f"{name}.csv"
-    findings = [f"- {finding}" for finding in comparison.findings]
+    findings = [f"- {printable(str(finding))}" for finding in comparison.findings]
     pages = {
         "performance_comparison.md": "\n".join([markdown(comparison.rows), "", *findings, ""]),
         "report.html": page,
@@ -185,4 +185,6 @@ def log_figures(run: Run, comparison: "Comparison") -> None:
     shown = sum(pair.verdict.startswith("yes") for pair in comparison.pairs)
     figures = {"configurations": len(selection.configurations), "runs": selection.runs, "pairs": len(comparison.pairs)}
     run.log_metrics({**figures, "pairs_more_than_luck": shown, "left_out": len(selection.left_out)})
-    run.log_text("findings.md", "".join(f"- {finding}\n" for finding in comparison.findings))
+    findings = "".join(f"- {printable(str(finding))}\n" for finding in comparison.findings)
+    run.log_text("findings.md", findings)
+    log_description(run, f"{findings}- open `report.html`")

@@ -1,5 +1,6 @@
 """What is downloaded of the runs that are shown: the answers to each test image, and the curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -73,6 +74,8 @@ def fetch_results(client: "Client", configurations: Sequence[Configuration]) -> 
             curves[training.run_id] = curve
             if isinstance(found, str):
                 missing.append(not_used(training, found))
+            elif not agree(found, training.metrics["test_accuracy"]):
+                missing.append(not_used(training, "its answers are not as often right as test_accuracy says"))
             elif np.array_equal(labels.setdefault(training.digest, found["label"].to_numpy()), found["label"]):
                 predictions[training.run_id] = found
             else:
@@ -110,7 +113,26 @@ def predictions_of(client: "Client", run_id: str, folder: Path) -> pd.DataFrame:
     columns = ["label", "class", "predicted", "predicted_class", "probability", "correct"]
     found = pd.read_parquet(path, columns=columns)
     Path(path).unlink(missing_ok=True)
+    if broken := what_is_broken(found):
+        raise ValueError(broken)
     return found
+
+
+def what_is_broken(predictions: pd.DataFrame) -> str:
+    """Why this is no table of answers; empty where it is one."""
+    if predictions.empty or predictions.isna().any(axis=None):
+        return "it has no rows, or empty places"
+    whole = [pd.api.types.is_integer_dtype(predictions[name]) for name in ("label", "predicted")]
+    if not all(whole) or not pd.api.types.is_bool_dtype(predictions["correct"]):
+        return "its columns have other types"
+    if not np.array_equal(predictions["correct"], predictions["label"] == predictions["predicted"]):
+        return "what it calls correct is not where label and prediction are the same"
+    return ""
+
+
+def agree(predictions: pd.DataFrame, accuracy: float) -> bool:
+    """Whether a run's answers are as often right as it has logged."""
+    return math.isclose(predictions["correct"].mean(), accuracy, abs_tol=1e-6)
 
 
 def curves_of(client: "Client", run_id: str) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def select(client: "Client", settings: SelectionSettings) -> Selection:
     configurations, repeated = group(trainings)
     kept, limited, not_shown = keep_best(configurations, settings.best_of_each)
     left_out += [*other_data, *repeated, *limited]
-    if len(kept) == 1 and len(kept[0].trainings) > 1:  # what is left to compare are its seeds
+    if settings.runs and len(kept) == 1:  # what is left to compare are its seeds
         kept = [replace(kept[0], trainings=(training,)) for training in kept[0].trainings]
     if not kept:
         reasons = "; ".join(map(str, left_out[:3])) or "the store has no finished training that the filters find"

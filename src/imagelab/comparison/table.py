@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagelab.comparison.training import PROCESSOR_SECONDS, WHOLE_SECONDS, Configuration
+from imagelab.console import printable
 from imagelab.settings import shortest
 
 if TYPE_CHECKING:
@@ -181,5 +182,5 @@ def with_spread(configuration: Configuration, metric: str, form: Callable[[float
 def markdown(rows: "Sequence[Row]") -> str:
     """Rows as a table of Markdown."""
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(value.replace("|", "\\|") for value in row.values()) + " |" for row in rows]
+    lines += ["| " + " | ".join(printable(value).replace("|", "\\|") for value in row.values()) + " |" for row in rows]
     return "\n".join(lines)

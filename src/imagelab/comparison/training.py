@@ -9,12 +9,14 @@ from statistics import mean, stdev
 from types import UnionType
 from typing import Any
 
+from imagelab.console import printable
 from imagelab.models import ENSEMBLE
 from imagelab.settings import configuration_key, configuration_of
 
 REQUIRED = ("best_val_accuracy", "test_accuracy")
 # Metrics that are made here: seconds of training and of the features for it, whoever computed them.
 WHOLE_SECONDS, PROCESSOR_SECONDS = "seconds_with_features", "processor_seconds_with_features"
+MOST_OF_A_NAME = 100  # letters that are said
 PLAIN = str | int | float | None
 TYPES: dict[str, type | UnionType] = {  # of settings that are looked into here; the others are PLAIN
     "dataset": str,
@@ -64,7 +66,7 @@ class LeftOut:
     reason: str
 
     def __str__(self) -> str:
-        return f"run {self.run_id} ({self.name}): {self.reason}"
+        return f"run {self.run_id} ({printable(self.name[:MOST_OF_A_NAME])}): {printable(self.reason)}"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ LARGE_SHARE = 0.1  # of the images
 LUCK = 0.001
 AT_ONCE = 1000  # images whose pixels are in memory as float64
 SIZE = "another size"
+PREDICTED = "classes as predicted"  # compared with those of the validation images
 COLUMNS = ("figure", "training", "given", "difference", "in_standard_deviations", "p_value", "off")
 
 
@@ -102,7 +103,8 @@ def sentence_of(figure: str, training: float, given: float, difference: float, d
     if figure.startswith(SIZE):
         return f"{figure}: {difference:.1%} of the images"
     if np.isnan(distance):
-        return f"{figure}: {difference:.1%} of the images are in other classes than by the training images' shares"
+        whose = "the validation images" if figure == PREDICTED else "the training images"
+        return f"{figure}: {difference:.1%} of the images are in other classes than by the shares of {whose}"
     how_far = (
         f"{distance:+.1f} standard deviations" if np.isfinite(distance) else "which is that of all training images"
     )

@@ -55,6 +55,7 @@ def calibration_words(temperature: float, part: str, effect: Effect) -> str:
     """What a temperature does to the answers about a part of the data, in a sentence."""
     row = effect.row()
     kind = "less sure than it was" if temperature > 1 else "surer than it was"
+    kind = kind if f"{temperature:.3f}" != "1.000" else "as sure as it was"
     worse = "" if row["loss_after"] <= row["loss_before"] else ": no gain there"
     return (
         f"temperature {temperature:.3f}, fitted on validation (the network becomes {kind}); on {part}: calibration "

@@ -23,7 +23,7 @@ CURVES = {
     "val_loss": "validation loss",
 }
 LABEL_WIDTH = 22  # characters, so that labels leave room for the figure on a phone
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
     "template": "none",
@@ -36,6 +36,11 @@ PLAIN = {
 def compressed_plotly() -> bytes:
     """The library that draws in the browser, gzipped: 1.4 MB instead of 4.8."""
     return gzip.compress(get_plotlyjs().encode(), mtime=0)
+
+
+def legend_below(pixels: int) -> dict[str, Any]:
+    """A legend below the axis's title; `pixels`: height of the part of the figure that is between the axes."""
+    return {"legend": PLAIN["legend"] | {"y": -72 / pixels}}
 
 
 def in_lines(label: str) -> str:
@@ -65,7 +70,7 @@ def explore_accuracies(accuracies: Mapping[str, Sequence[float]], axis: str) -> 
     )
     figure.update_yaxes(autorange="reversed", automargin=True, ticks="")
     figure.update_xaxes(automargin=True)
-    return figure.update_layout(**PLAIN, height=210 + 62 * len(labels))
+    return figure.update_layout(**PLAIN | legend_below(62 * len(labels) + 98), height=210 + 62 * len(labels))
 
 
 def explore_all_curves(curves: Mapping[str, Sequence[pd.DataFrame]]) -> go.Figure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagelab.console import say
+from imagelab.console import printable, say
 from imagelab.data.dataset import Dataset, Split, sha256_of
 from imagelab.data.split import SplitSpec
 from imagelab.evaluation.effects import Effect
@@ -30,7 +30,7 @@ from imagelab.evaluation_report import (
 )
 from imagelab.inspection.evaluation_findings import Outcome, report_drift, report_findings, report_given
 from imagelab.models.calibrated import with_temperature
-from imagelab.prediction.labelled_images import LabelledImages, printable, read_labelled_images
+from imagelab.prediction.labelled_images import LabelledImages, read_labelled_images
 from imagelab.registry.loaded_model import LoadedModel
 from imagelab.registry.named_model import NamedModel, find_named_model
 from imagelab.registry.overview import model_of

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imagelab.console import command_line
+from imagelab.console import command_line, how_many
 from imagelab.data.dataset import Dataset, Split
-from imagelab.evaluation.drift import class_shares, mean_drift, pixel_figures, share_drift, size_drift, warnings_of
+from imagelab.evaluation.drift import (
+    PREDICTED,
+    class_shares,
+    mean_drift,
+    pixel_figures,
+    share_drift,
+    size_drift,
+    warnings_of,
+)
 from imagelab.evaluation.effects import (
     Effect,
     advice,
@@ -59,7 +67,7 @@ def report_findings(run: Run, outcome: Outcome) -> list[str]:
     table = compared_with_training(trained, scores)
     run.log_table("evaluation/comparison_with_training.csv", table)
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
-    lines = [f"{outcome.title}, {WORDS[outcome.target]}, {len(evaluation.labels):,} images: {figures}"]
+    lines = [f"{outcome.title}, {WORDS[outcome.target]}, {how_many(len(evaluation.labels), 'image')}: {figures}"]
     by_name = zip(table["score"].astype(str), table["difference"].astype(float), strict=True)
     differences = [f"{name.replace('_', ' ')} {difference_words(difference)}" for name, difference in by_name]
     lines.append(
@@ -144,14 +152,18 @@ def report_drift(run: Run, training: Split, given: LabelledImages, outcome: Outc
     classes = len(after.class_names)
     labelled = [np.bincount(labels, minlength=classes) for labels in (training.labels, given.labels)]
     predicted = [np.bincount(each.predicted, minlength=classes) for each in (before, after)]
-    rows += [share_drift("classes as labelled", *labelled), share_drift("classes as predicted", *predicted)]
+    rows += [share_drift("classes as labelled", *labelled), share_drift(PREDICTED, *predicted)]
     drift = pd.DataFrame(rows)
     run.log_table("evaluation/drift.csv", drift)
     run.log_table("evaluation/predicted_shares.csv", class_shares(predicted[0], predicted[1], after.class_names))
     run.log_metrics({"drifted_figures": int(drift["off"].sum())})
     warnings = warnings_of(drift)
     if not warnings:
-        few = f"; {len(given.labels)} images are too few to tell" if len(given.labels) < FEW else ""
+        few = (
+            f"; {how_many(len(given.labels), 'image')} {'is' if len(given.labels) == 1 else 'are'} too few to tell"
+            if len(given.labels) < FEW
+            else ""
+        )
         return [f"no figure of evaluation/drift.csv shows a difference from the training images{few}"]
     return [f"WARNING, these images are unlike the training images: {'; '.join(warnings)}"]
 

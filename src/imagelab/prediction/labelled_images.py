@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
+from imagelab.console import printable
 from imagelab.errors import SettingsError
 from imagelab.prediction.inputs import SUFFIXES, open_source, other_files
 from imagelab.prediction.local_engine import decode_one, pool_of
@@ -111,7 +112,7 @@ def read_labelled_images(
             found = replace(found, left_out=pd.concat([found.left_out, no_images(source.folder)], ignore_index=True))
     if not len(found.labels):
         raise SettingsError(
-            f"images={path}: none of the {source.count:,} images can be used ({found.problems()}); "
+            f"images={path}: no image can be used ({found.problems()}); "
             f"{first_reason(found)}; classes are: {shortened(class_names, 20)}"
         )
     return found
@@ -210,8 +211,3 @@ def shortened(names: Sequence[str], most: int) -> str:
     """The first names, each cut to 50 characters and on one line, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(printable(name[:50]) for name in names[:most]) + more
-
-
-def printable(name: str) -> str:
-    """The name with what would break a line or steer a terminal written as its escape sequence."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)

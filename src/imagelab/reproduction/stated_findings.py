@@ -90,7 +90,7 @@ def of_superclasses(comparison: "Comparison") -> "Iterator[Row]":
     vehicles, animals = (labels_of(data, names) for names in (VEHICLES, ANIMALS))
     right = answers["correct"]
     of_vehicles, of_animals = (right[answers["label"].isin(labels)].mean() for labels in (vehicles, animals))
-    ours = f"{network}: {100 * of_vehicles:.1f} % of vehicles right, {100 * of_animals:.1f} % of animals"
+    ours = f"{network}: {100 * of_vehicles:.1f} % of vehicles right, {100 * of_animals:.1f} % of animals (no insects)"
     yield row("cifar100", "vehicles", "moderate", "", f"{ours}, {100 * right.mean():.1f} % of all")
     wrong = answers[~right & answers["label"].isin(animals)]
     inside, chance = int(wrong["predicted"].isin(animals).sum()), (len(animals) - 1) / (data.num_classes - 1)
