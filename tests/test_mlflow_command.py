@@ -30,3 +30,4 @@ def test_without_mlflow_run_it_stays_as_it_is() -> None:
     assert from_folder_typed_in(Path("here/a")) == Path("here/a")
     assert from_folder_typed_in(Path("~/a")) == Path.home() / "a"
     assert from_folder_typed_in(Path("/a")) == Path("/a")
+    assert from_folder_typed_in(Path("~nobody of this name/a")) == Path("~nobody of this name/a")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imagelab.errors import ImagelabError, PredictionError, SettingsError
+from imagelab.errors import ImagelabError, PredictionError, RegistryError, SettingsError
 from imagelab.prediction.spark_engine import java_version
 from imagelab.settings import PredictSettings, parse
 from tests.conftest import LONGEST, Project, absent, finish, needs, thorough, wait_until
@@ -173,6 +173,27 @@ def test_a_killed_command_goes_on_with_its_version_and_gives_the_same_rows(regis
         predict(images, output)
     predict(write_parquet(tmp_path / "few.parquet", digits(3)), output, "overwrite=true")
     assert len(rows_of(output)) == 3
+
+
+def test_a_command_that_could_not_begin_is_bound_to_no_version(
+    registered: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the champion is damaged: after a rollback the same command takes the version before."""
+    images, output = write_parquet(tmp_path / "images.parquet", digits(3)), tmp_path / "out.parquet"
+
+    def cannot_be_loaded(*_: object) -> None:
+        raise RegistryError("its files are damaged")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("imagelab.prediction.predict.run_engine", cannot_be_loaded)
+        with pytest.raises(RegistryError):
+            predict(images, output)
+    registered.client.set_registered_model_alias(NAME, "champion", "1")
+    try:
+        predict(images, output)
+    finally:
+        registered.client.set_registered_model_alias(NAME, "champion", "2")
+    assert pq.read_schema(output).metadata[b"imagelab.version"] == b"1"
 
 
 def test_ctrl_c_says_how_to_go_on_and_a_second_command_at_once_is_refused(registered: Project, tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_a_setting_reaches_the_function_that_names_it() -> None:
         ({"model": "vgg16", "mixup": 0.2}, "mixup=0.2: has no effect on a frozen backbone"),
         ({"model": "resnet50", "cutmix": 1}, "cutmix=1.0: has no effect on a frozen backbone"),
         ({"epochs": 3, "average_epochs": 3}, "average_epochs=3: must be fewer than the 3 epochs"),
+        ({"epochs": 1, "average_epochs": 1}, "average_epochs=1: must be fewer than the 1 epoch"),
         (
             {"model": "resnet20", "epochs": 10, "progressive": "8:14:28", "average_epochs": 5},
             "average_epochs=5: must be at most 4, the epochs at the last size of progressive=8:14:28",

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +36,8 @@ def was_typed(name: str) -> bool:
 
 def from_folder_typed_in(path: Path) -> Path:
     """A path that a user has typed, as it is from here; `mlflow run` starts its child in the project's folder."""
-    path = path.expanduser()
+    with suppress(RuntimeError):  # of a user that this machine does not have: then it is a name like any other
+        path = path.expanduser()
     if not os.environ.get("MLFLOW_RUN_ID") or path.is_absolute():
         return path
     above = find_mlflow_run()[1]

@@ -156,14 +156,15 @@ def test_what_there_is_is_listed_where_there_is_nothing_to_promote_or_roll_back(
     assert capsys.readouterr().err.splitlines() == ["no model has been registered yet", *trained]
     registry.promote("weak")
     capsys.readouterr()
-    with pytest.raises(SettingsError):
-        roll_back(RollbackSettings(dataset="digits", model="basic_cnn"))
-    registered = (
-        "registered models:",
-        f"  {NAME}, champion is version 1, validation accuracy {registry.versions[0].tags['accuracy']}:  "
-        "mlflow run . -e rollback --env-manager local -P dataset=digits -P model=basic_ann",
-    )
-    assert capsys.readouterr().err.splitlines() == [*registered, *trained]
+    command = "mlflow run . -e rollback --env-manager local -P dataset=digits -P model=basic_ann"
+    for version, what in ((1, "no previous champion to go back to"), (2, command)):
+        with pytest.raises(SettingsError):
+            roll_back(RollbackSettings(dataset="digits", model="basic_cnn"))
+        accuracy = registry.versions[version - 1].tags["accuracy"]
+        champion = f"  {NAME}, champion is version {version}, validation accuracy {accuracy}:  {what}"
+        assert capsys.readouterr().err.splitlines() == ["registered models:", champion, *trained]
+        registry.promote("strong")
+        capsys.readouterr()
 
 
 def test_trials_unfinished_and_foreign_runs_are_never_chosen(registry: Registry) -> None:

@@ -124,13 +124,16 @@ def test_the_alias_moves_under_load(serving: Serving, shop: Project) -> None:
 
 
 def test_a_damaged_version_leaves_the_old_one_answering(serving: Serving, shop: Project) -> None:
+    shop.client.set_registered_model_alias(NAME, "previous", "1")
     for version, reason in ((3, "models:/digits-basic_cnn/3: "), (4, "models:/digits-basic_cnn/4: returned NaN")):
         point(shop, version)
         serving.wait_for_trouble(reason)
         assert serving.word() == "first"
         assert serving.get("/health").status_code == 200
-    [said] = [line for line in serving.said if "/3: " in line]
-    assert "go back to the version before: mlflow run . -e rollback" in said
+        shop.client.delete_registered_model_alias(NAME, "previous")
+    first, second = ([line for line in serving.said if f"/{version}: " in line] for version in (3, 4))
+    assert "go back to the version before: mlflow run . -e rollback" in first[0]
+    assert "there is none before it: train, then mlflow run . -e promote" in second[0]
     shop.client.delete_registered_model_alias(NAME, "champion")
     serving.wait_for_trouble("alias=champion: digits-basic_cnn has no such alias")
     assert serving.word() == "first"

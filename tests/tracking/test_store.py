@@ -10,8 +10,10 @@ import mlflow
 import pytest
 from mlflow.artifacts import load_text
 
-from imagelab.errors import TrackingError
+from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking import project_folder, request, retry, use_tracking_store
+from imagelab.tracking.start import experiment_id
+from imagelab.tracking.stored_settings import record_in
 from tests.conftest import LONGEST, free_port, thorough
 
 CREATE = "from imagelab.tracking import use_tracking_store as u; u().create_run('0')"
@@ -126,6 +128,27 @@ def test_a_database_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{broken}")
     with pytest.raises(TrackingError, match="file is not a database"):
         use_tracking_store()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}")
+    with pytest.raises(TrackingError, match="unable to open database file"):
+        use_tracking_store()
+
+
+def test_an_experiment_that_is_not_there_is_said(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert experiment_id(client) == "0"
+    deleted = client.create_experiment("deleted")
+    client.delete_experiment(deleted)
+    for given in ("99", "x y", deleted):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", given)
+        with pytest.raises(SettingsError, match=f"^MLFLOW_EXPERIMENT_ID={given}: there is no such experiment$"):
+            experiment_id(client)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_damaged_settings_of_a_run_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(content)
+    with pytest.raises(TrackingError, match=r"settings.json is damaged \(.*\); it cannot be gone on with"):
+        record_in(path)
 
 
 def test_importing_the_room_imports_no_slow_library() -> None:

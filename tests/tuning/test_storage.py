@@ -1,5 +1,6 @@
 """The study database: requests to a real PostgreSQL whose connections break, and which is shut down and killed."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from imagelab.errors import TrackingError
+from imagelab.errors import SettingsError, TrackingError
 from imagelab.tracking import this_process
 from imagelab.tuning import outage
 from imagelab.tuning.outage import Patience
@@ -249,6 +250,14 @@ def test_what_is_refused_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         storage.get_study_id_from_name("another")
     assert storage.patience.outages == 0
+
+
+def test_the_database_of_runs_is_refused_untouched(empty_database: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(empty_database, tmp_path / "mlflow.db"))
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match=r"^storage=sqlite:///.*mlflow.db: is the database of MLflow's runs"):
+        open_storage(f"sqlite:///{path}", Patience(0), 60)
+    assert path.read_bytes() == before
 
 
 def test_only_the_trials_of_dead_processes_are_stale(tmp_path: Path) -> None:

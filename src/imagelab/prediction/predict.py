@@ -42,7 +42,7 @@ def predict(settings: PredictSettings) -> str:
     client = use_tracking_store()
     shards = ShardFolder(settings.output)
     with being_written(shards):
-        begun = shards.read_manifest()
+        begun = shards.read_manifest() if shards.finished() else None
         version = find_version_info(client, settings, begun)
         annotate_project_run(client, tags_of(version))
         with shards.writing():

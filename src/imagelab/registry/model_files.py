@@ -51,10 +51,10 @@ def uri_of(version: ModelVersion) -> str:
 def check(path: Path, uri: str, digest: str | None) -> None:
     if not (path / "MLmodel").is_file():
         raise RegistryError(f"{uri}: its files are missing (there is no MLmodel among them)")
-    if digest is not None and digest_of(path) != digest:
-        raise RegistryError(f"{uri}: its files are damaged (they are not those that were registered)")
     if missing := missing_data(path, uri):
         raise RegistryError(f"{uri}: its files are missing (there is nothing in {missing})")
+    if digest is not None and digest_of(path) != digest:
+        raise RegistryError(f"{uri}: its files are damaged (they are not those that were registered)")
     check_archives(path, uri)
 
 

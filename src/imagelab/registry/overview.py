@@ -38,14 +38,15 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class RegisteredModelRow:
-    """A registered model: its champion's version, and the validation accuracy with which that became champion.
+    """A registered model: its champion's version, that before, and the accuracy with which it became champion.
 
     Attributes:
-        champion, accuracy: None where there is none, or where the accuracy is not known.
+        champion, previous, accuracy: None where there is none, or where the accuracy is not known.
     """
 
     name: str
     champion: str | None
+    previous: str | None
     accuracy: str | None
 
 
@@ -68,8 +69,9 @@ def registered_models_overview(client: "Client") -> list[RegisteredModelRow]:
     rows = []
     for model in pages(client.search_registered_models):
         if HISTORY_CLAIM not in model.tags and is_of_ours(model.name):
-            champion = model.aliases.get("champion")
-            rows.append(RegisteredModelRow(model.name, champion and str(champion), accuracy_of(client, model)))
+            champion, previous = (model.aliases.get(alias) for alias in ("champion", "previous"))
+            versions = (champion and str(champion), previous and str(previous))
+            rows.append(RegisteredModelRow(model.name, *versions, accuracy_of(client, model)))
     return sorted(rows, key=lambda row: row.name)
 
 
@@ -117,7 +119,10 @@ def registered_lines(client: "Client", command: str) -> Iterator[str]:
     for row in rows:
         champion = f"champion is version {row.champion}" if row.champion else "no champion"
         accuracy = f", validation accuracy {row.accuracy}" if row.accuracy else ""
-        yield f"  {row.name}, {champion}{accuracy}:  {command_for(command, row.name)}"
+        what = command_for(command, row.name)
+        if command == "rollback" and not row.previous:
+            what = "no previous champion to go back to"
+        yield f"  {row.name}, {champion}{accuracy}:  {what}"
 
 
 def command_for(command: str, registered_model: str) -> str:

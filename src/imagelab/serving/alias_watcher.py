@@ -54,12 +54,19 @@ class AliasWatcher:
         try:
             model = load_version(version)
         except RegistryError as error:
-            hint = command_for("rollback", version.name) if self.alias == "champion" else None
-            raise RegistryError(f"{error}; go back to the version before: {hint}" if hint else str(error)) from error
+            raise RegistryError(f"{error}{self.way_out(version.name)}") from error
         self.metrics.loads.inc()
         self.metrics.version.labels(version.name).set(float(version.version))
         batcher = Batcher(model.served.probabilities, self.metrics.batch.observe)
         return ServedVersion(VersionName.of(version, self.alias), model, batcher)
+
+    def way_out(self, name: str) -> str:
+        """What to do about a champion that cannot be loaded; nothing of versions behind other aliases."""
+        if self.alias != "champion":
+            return ""
+        if "previous" in self.lookup.aliases():
+            return f"; go back to the version before: {command_for('rollback', name)}"
+        return f"; there is none before it: train, then {command_for('promote', name)}"
 
     def watch(self, poll_seconds: float) -> None:
         """Check the alias every few seconds, in a thread, until `end`."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from imagelab.console import how_many
 from imagelab.data import AUGMENTATIONS, IMAGE_SIZES
 from imagelab.errors import SettingsError
 from imagelab.models import BACKBONES, RESIDUAL
@@ -141,7 +142,7 @@ class Techniques(BaseModel):
         }
         for name, value in too_long.items():
             if value and value >= epochs:
-                raise SettingsError(f"{name}={value}: must be fewer than the {epochs} epochs")
+                raise SettingsError(f"{name}={value}: must be fewer than the {how_many(epochs, 'epoch')}")
         if self.progressive and self.progressive.count(":") >= epochs:
             raise SettingsError(f"progressive={self.progressive}: has more sizes than there are epochs ({epochs})")
         whole = -(-epochs // ((self.progressive or "").count(":") + 1))

@@ -53,7 +53,7 @@ def known_weights(text: str) -> str:
         raise ValueError("must be imagenet, none, or the path of a .weights.h5 or .keras file")
     if not (found := from_folder_typed_in(Path(text))).is_file():
         raise ValueError(f"there is no such file (looked for: {found.absolute()})")
-    return text if found == Path(text).expanduser() else str(found)
+    return text if found in (Path(text), Path(text).expanduser()) else str(found)
 
 
 def augmentation_tokens(text: str) -> str:

@@ -120,6 +120,8 @@ def main(pid: str, outcome: str, run_id: str) -> None:
         psutil.Process(int(pid)).wait()  # however long: a server, or a resumed training, may run for days
     client = mlflow.MlflowClient()
     if outcome == "delete":
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")  # should somebody restore it
         client.delete_run(run_id)
     else:
         client.set_terminated(run_id, outcome)

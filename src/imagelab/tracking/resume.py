@@ -23,6 +23,7 @@ from imagelab.tracking.project_run import keep_project_run
 from imagelab.tracking.roles import Role, existing_run, role_of
 from imagelab.tracking.run import Run
 from imagelab.tracking.store import reason_of, runs_folder, use_tracking_store
+from imagelab.tracking.stored_settings import record_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +68,7 @@ def resume_run(client: "MlflowClient", run_id: str, given: Mapping[str, Any], py
     if not (folder / "settings.json").exists():
         fetch_interrupted(client, run_id, folder)
     lock = lock_run(folder)
-    settings = of_record(json.loads((folder / "settings.json").read_text()))
+    settings = of_record(record_in(folder / "settings.json"))
     for name, value in given.items():
         if name not in MAY_CHANGE and settings.get(name) != value:
             reason = f"run {run_id} goes on with its own settings, among them {name}={settings.get(name)}"

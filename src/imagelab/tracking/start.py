@@ -142,8 +142,23 @@ def log_settings(run: Run) -> None:
 def experiment_id(client: "MlflowClient") -> str:
     """The experiment that MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME names; else the default one."""
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
+        return existing_experiment(client, given)
     return str(experiment_named(client, os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")).experiment_id)
+
+
+def existing_experiment(client: "MlflowClient", given: str) -> str:
+    """The id of an experiment, which must be there and not deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        is_there = client.get_experiment(given).lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        is_there = False
+    if not is_there:
+        raise SettingsError(f"MLFLOW_EXPERIMENT_ID={given}: there is no such experiment")
+    return given
 
 
 def experiment_named(client: "MlflowClient", name: str) -> Any:

@@ -65,7 +65,8 @@ def use_tracking_store() -> "mlflow.MlflowClient":
         mlflow.set_tracking_uri(f"{SQLITE}{quoted(project_folder() / 'mlflow.db')}")
     uri = mlflow.get_tracking_uri()
     try:
-        if uri.startswith(("postgresql", "mysql", "mssql")):
+        path = database_path(uri)
+        if uri.startswith(("postgresql", "mysql", "mssql")) or (path is not None and path.exists()):
             connect_once(uri)
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
@@ -100,7 +101,7 @@ class WholeRequests:
 
 
 def connect_once(uri: str) -> None:
-    """Fail at once where a database is away; MLflow itself would try for minutes."""
+    """Fail at once where a database is away or cannot be opened; MLflow itself would try for minutes."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri)

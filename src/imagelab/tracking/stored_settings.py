@@ -1,9 +1,10 @@
 """The settings and the split that a run carries, read typed: nothing is parsed out of MLflow's parameters."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagelab.errors import TrackingError
+from imagelab.errors import TrackingError, one_line
 from imagelab.settings import of_record
 from imagelab.tracking.retry import request
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from imagelab.tracking.run import Run
 
 SETTINGS, SPLIT = "settings.json", "split.json"  # artifacts
+BEGIN_ANEW = "it cannot be gone on with: type the command without resume, which begins anew"
 
 
 def settings_of(client: "MlflowClient", run: "entities.Run") -> dict[str, Any]:
@@ -67,3 +69,14 @@ def read_artifact(client: "MlflowClient", run_id: str, name: str) -> str | None:
         return None
     run = request(client.get_run, run_id)
     return str(request(load_text, f"{run.info.artifact_uri}/{name}"))
+
+
+def record_in(path: Path) -> dict[str, Any]:
+    """The settings that a run began with; a TrackingError says that the file is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise TrackingError(f"{path} is damaged ({one_line(error)}); {BEGIN_ANEW}") from error
+    if not isinstance(found, dict):
+        raise TrackingError(f"{path} is damaged (it holds no settings); {BEGIN_ANEW}")
+    return found

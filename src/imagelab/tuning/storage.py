@@ -2,10 +2,11 @@
 
 import abc
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -14,7 +15,7 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.storages._heartbeat import BaseHeartbeat  # no public name, but Optuna asks whether a storage is one
 from optuna.trial import TrialState
 
-from imagelab.errors import TrackingError
+from imagelab.errors import SettingsError, TrackingError
 from imagelab.signals import uninterrupted
 from imagelab.tracking import database_path, is_alive_here, reason_of, without_password
 from imagelab.tuning.outage import Patience
@@ -98,11 +99,13 @@ def open_storage(url: str, patience: Patience, grace_period: int) -> PatientStor
         grace_period: seconds without a sign of life after which a trial is stale.
 
     Raises:
+        SettingsError: it is MLflow's SQLite database.
         TrackingError: the database does not answer, or is not Optuna's.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    refuse_mlflows(url)
     connecting = {"timeout": 60} if url.startswith("sqlite") else ALIVE
     try:
         with only_one_creates(url):
@@ -118,6 +121,15 @@ def open_storage(url: str, patience: Patience, grace_period: int) -> PatientStor
             "it must run, and be one of its own, not the one that MLflow uses"
         ) from error
     return PatientStorage(database, patience)  # type: ignore[abstract]  # its methods are set above
+
+
+def refuse_mlflows(url: str) -> None:
+    """Raise a SettingsError for the SQLite database of runs: Optuna would make its tables there, and fail then."""
+    path = database_path(url)
+    if path is not None and path.is_file():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
+            if database.execute("select 1 from sqlite_master where name = 'experiments'").fetchone():
+                raise SettingsError(f"storage={url}: is the database of MLflow's runs; name another file for studies")
 
 
 @contextmanager

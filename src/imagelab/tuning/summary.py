@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from imagelab.console import command_line, say
+from imagelab.console import command_line, how_many, say
 from imagelab.errors import ImagelabError
 from imagelab.keras_startup import start_keras
 from imagelab.progress import BETWEEN_LINES
@@ -134,7 +134,7 @@ def summary(study: Study, best: list[FrozenTrial]) -> str:
     values = ", ".join(f"{name} {figure(name, value)}" for name, value in zip(names, first.values, strict=True))
     front = f" (the first of {len(best)} on the Pareto front)" if len(names) > 1 else ""
     return (
-        f"study {study.name}: {len(study.finished)} trials ({counts}); best is trial {first.number}"
+        f"study {study.name}: {how_many(len(study.finished), 'trial')} ({counts}); best is trial {first.number}"
         f"{front}: {values}{gain(study, first)}; {settings_text(study.searched(first))}; "
         f"train with it: {command_of(study, first)}"
     )

@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from imagelab.console import say
+from imagelab.console import how_many, say
 from imagelab.errors import Interrupted, TrackingError
 from imagelab.settings import TuneSettings
 from imagelab.tracking import end_dead_parents, retry, use_tracking_store, without_password
@@ -58,10 +58,10 @@ def tune(settings: TuneSettings) -> str:
 
 
 def introduction(study: Study) -> str:
-    done = len(study.finished)
+    done, trials = len(study.finished), how_many(study.n_trials, "trial")
     return (
         f"study {study.name} in {without_password(study.url)}: "
-        f"{f'{done} of {study.n_trials} trials done' if done else f'{study.n_trials} trials'}, "
+        f"{f'{done} of {trials} done' if done else trials}, "
         f"searching {', '.join(study.space)} for {study.settings.objective}; run {study.run_id}"
     )
 
