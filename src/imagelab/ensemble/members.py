@@ -11,7 +11,6 @@ from imagelab.data.split import SplitSpec
 from imagelab.errors import SettingsError
 from imagelab.models import ENSEMBLE
 from imagelab.registry.named_model import NamedModel
-from imagelab.registry.overview import model_of
 from imagelab.settings import (
     EnsembleSettings,
     ExperimentSettings,
@@ -21,7 +20,7 @@ from imagelab.settings import (
     names_of_kind,
 )
 from imagelab.settings.ensemble import FEWEST, MOST
-from imagelab.tracking import children_of, request, split_of, use_tracking_store
+from imagelab.tracking import children_of, model_of, request, split_of, use_tracking_store
 from imagelab.tracking.roles import OTHER_ROLES, Role, existing_run, role_of, state_of
 
 if TYPE_CHECKING:

@@ -33,12 +33,19 @@ from imagelab.models.calibrated import with_temperature
 from imagelab.prediction.labelled_images import LabelledImages, read_labelled_images
 from imagelab.registry.loaded_model import LoadedModel
 from imagelab.registry.named_model import NamedModel, find_named_model
-from imagelab.registry.overview import model_of
 from imagelab.registry.version_comparison import data_of
 from imagelab.registry.version_scores import probabilities_of
 from imagelab.reporting import SERVED_MODEL
 from imagelab.settings import EvaluateSettings
-from imagelab.tracking import Run, failure_noted, log_description, log_split, operation_run, use_tracking_store
+from imagelab.tracking import (
+    Run,
+    failure_noted,
+    log_description,
+    log_split,
+    model_of,
+    operation_run,
+    use_tracking_store,
+)
 
 if TYPE_CHECKING:
     from imagelab.tracking import Client

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from imagelab.models import dropout_rates
 from imagelab.models.layers import dropout, network, padding_for
 
 
@@ -17,5 +18,6 @@ def build(image_shape: tuple[int, int, int], num_classes: int, dropout_rate: flo
         body += [layers.Conv2D(filters, 3, activation="relu", padding=padding)]
         body += [layers.MaxPooling2D(padding=padding)]
     units = 128 if num_classes <= 10 else 320
-    body += [layers.Flatten(), layers.Dense(units, activation="relu"), dropout(0.5, dropout_rate)]
+    (rate,) = dropout_rates("basic_cnn", num_classes)
+    body += [layers.Flatten(), layers.Dense(units, activation="relu"), dropout(rate, dropout_rate)]
     return network("basic_cnn", image_shape, body, num_classes)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from imagelab.models import Shape
+from imagelab.models import Shape, dropout_rates
 from imagelab.models.layers import dropout
 
 MOMENTUM = 0.9  # of batch normalisation: settled after some 40 steps, an epoch of 5,000 images
@@ -34,7 +34,8 @@ def residual_network(
         x = layers.Activation("relu")(convolved(x, filters, strides))
     for number, (filters, strides) in enumerate(blocks, start=1):
         x = residual_block(x, filters, strides, stochastic_depth * number / len(blocks))
-    x = dropout(0.0, dropout_rate)(layers.GlobalAveragePooling2D(dtype="float32")(x))
+    (rate,) = dropout_rates(name, num_classes)
+    x = dropout(rate, dropout_rate)(layers.GlobalAveragePooling2D(dtype="float32")(x))
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")
     return keras.Model(inputs, probabilities(layers.Dense(num_classes)(x)), name=name)
 

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from imagelab.errors import SettingsError
+from imagelab.models import HEAD_DROPOUT_RATES
 from imagelab.models.layers import dropout
 from imagelab.models.weights import build_with_imagenet_weights, load_weights_file, weights_digest
 
@@ -91,11 +92,15 @@ def build_head(head: str, length: int, num_classes: int, dropout_rate: float | N
 
 def head_layers(head: str, num_classes: int, dropout_rate: float | None) -> list[layers.Layer]:
     body: list[layers.Layer] = []
+    rates = iter(HEAD_DROPOUT_RATES[head])
     if head != "mlp":
-        rate = 0.5 if head == "linear" else 0.3
-        body += [layers.BatchNormalization(scale=False, center=False), dropout(rate, dropout_rate)]
+        body += [layers.BatchNormalization(scale=False, center=False), dropout(next(rates), dropout_rate)]
     for units in {"linear": (), "wide": (1024,), "mlp": (512, 256)}[head]:
-        body += [layers.Dense(units, activation="relu"), layers.BatchNormalization(), dropout(0.5, dropout_rate)]
+        body += [
+            layers.Dense(units, activation="relu"),
+            layers.BatchNormalization(),
+            dropout(next(rates), dropout_rate),
+        ]
     return [*body, layers.Dense(num_classes), layers.Activation("softmax", dtype="float32", name="probabilities")]
 
 

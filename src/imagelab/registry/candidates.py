@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from imagelab.console import command_line, say
 from imagelab.errors import SettingsError
-from imagelab.registry.overview import final_runs_best_first, limit_of, model_of, nothing_to_work_on
+from imagelab.registry.overview import final_runs_best_first, limit_of, nothing_to_work_on
 from imagelab.settings import PromoteSettings
-from imagelab.tracking import request_or_none
+from imagelab.tracking import model_of, request_or_none
 from imagelab.tracking.roles import OTHER_ROLES, existing_run, role_of, state_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from imagelab.errors import SettingsError, TrackingError
 from imagelab.registry.loaded_model import LoadedModel, load_model, load_version
 from imagelab.registry.lookup import Lookup
 from imagelab.registry.model_files import fetched
-from imagelab.registry.overview import model_of
 from imagelab.settings import NamedNetworkSettings
-from imagelab.tracking import is_missing, request, use_tracking_store
+from imagelab.tracking import is_missing, model_of, request, use_tracking_store
 from imagelab.tracking.roles import OTHER_ROLES, existing_run, role_of, state_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from imagelab.errors import SettingsError, TrackingError
 from imagelab.models import REGISTRABLE
 from imagelab.registry.creation import HISTORY_CLAIM
 from imagelab.registry.find_version import find_version
-from imagelab.tracking import pages, runs_of_all, settings_of
+from imagelab.tracking import model_of, pages, runs_of_all, settings_of
 from imagelab.tracking.roles import FINAL, role_of
 
 if TYPE_CHECKING:
@@ -146,17 +146,6 @@ def final_runs_best_first(client: "Client", *conditions: str) -> Iterator[Any]:
     searches = [runs_of_all(client, " and ".join((TRAINED, final, *conditions)), BEST_FIRST) for final in FINAL]
     found = merge(*searches, key=lambda run: (-run.data.metrics["best_val_accuracy"], run.info.start_time))
     return (run for run in found if role_of(run) == "final")
-
-
-def model_of(client: "Client", run: Any) -> str | None:
-    """The model that the run has logged completely; the newest, should there be several."""
-    found = pages(
-        client.search_logged_models,
-        experiment_ids=[run.info.experiment_id],
-        filter_string=f"source_run_id = '{run.info.run_id}'",
-    )
-    ready = [model for model in found if model.status == "READY"]
-    return str(max(ready, key=lambda model: model.creation_timestamp).model_id) if ready else None
 
 
 def limit_of(client: "Client", run: Any) -> int | None:

@@ -46,6 +46,7 @@ from imagelab.tracking.resume import (
 )
 from imagelab.tracking.retry import code_of, is_missing, pages, request, request_or_none, retry, runs_of_all
 from imagelab.tracking.run import Run
+from imagelab.tracking.run_model import model_of
 from imagelab.tracking.start import tracked_run, use_own_experiment
 from imagelab.tracking.store import (
     database_path,
@@ -88,6 +89,7 @@ __all__ = [
     "join_parent",
     "log_description",
     "log_split",
+    "model_of",
     "open_child",
     "operation_run",
     "pages",

@@ -16,6 +16,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from imagelab.keras_startup import start_keras
 from imagelab.tracking.outbox import Entry
+from imagelab.tracking.run_model import logged_by, newest_complete
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,13 +44,11 @@ def log_model_once(client: "MlflowClient", run_id: str, folder: Path, entry: Ent
 def find_logged_model(client: "MlflowClient", run_id: str) -> str | None:
     """The run's complete model, if there is one; incomplete ones, of attempts that failed, are deleted."""
     experiment = client.get_run(run_id).info.experiment_id
-    complete = None
-    for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        if model.status == "READY":
-            complete = str(model.model_id)
-        else:
+    models = client.search_logged_models([experiment], logged_by(run_id))
+    for model in models:
+        if model.status != "READY":
             client.delete_logged_model(model.model_id)
-    return complete
+    return newest_complete(models)
 
 
 def log_model(run_id: str, folder: Path, entry: Entry, python_model: Path) -> str:
