@@ -105,7 +105,7 @@ class Clients:
 
     def ask(self) -> None:
         with requests.Session() as session:
-            while not self.ended.wait(0.5):
+            while not self.ended.wait(0.2):
                 try:
                     response = session.post(f"{self.address}/invocations", json=self.question, timeout=LONGEST)
                     self.answers.append((response.status_code, response.headers.get("X-Model-Version")))

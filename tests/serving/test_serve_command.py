@@ -131,9 +131,9 @@ def test_a_damaged_version_leaves_the_old_one_answering(serving: Serving, shop: 
         assert serving.word() == "first"
         assert serving.get("/health").status_code == 200
         shop.client.delete_registered_model_alias(NAME, "previous")
-    first, second = ([line for line in serving.said if f"/{version}: " in line] for version in (3, 4))
-    assert "go back to the version before: mlflow run . -e rollback" in first[0]
-    assert "there is none before it: train, then mlflow run . -e promote" in second[0]
+    [first], [second] = ([line for line in serving.said if f"/{version}: " in line] for version in (3, 4))
+    assert "go back to the version before: mlflow run . -e rollback" in first
+    assert "there is none before it: train, then mlflow run . -e promote" in second
     shop.client.delete_registered_model_alias(NAME, "champion")
     serving.wait_for_trouble("alias=champion: digits-basic_cnn has no such alias")
     assert serving.word() == "first"

@@ -163,7 +163,7 @@ def write_files(comparison: "Comparison", page: str, folder: Path) -> Iterator[P
     }.items():
         table.to_csv(folder / f"{name}.csv", index=False)
         yield folder / f"{name}.csv"
-    findings = [f"- {printable(str(finding))}" for finding in comparison.findings]
+    findings = [f"- {finding}" for finding in comparison.findings]
     pages = {
         "performance_comparison.md": "\n".join([markdown(comparison.rows), "", *findings, ""]),
         "report.html": page,
@@ -185,6 +185,6 @@ def log_figures(run: Run, comparison: "Comparison") -> None:
     shown = sum(pair.verdict.startswith("yes") for pair in comparison.pairs)
     figures = {"configurations": len(selection.configurations), "runs": selection.runs, "pairs": len(comparison.pairs)}
     run.log_metrics({**figures, "pairs_more_than_luck": shown, "left_out": len(selection.left_out)})
-    findings = "".join(f"- {printable(str(finding))}\n" for finding in comparison.findings)
+    findings = "".join(f"- {finding}\n" for finding in comparison.findings)
     run.log_text("findings.md", findings)
     log_description(run, f"{findings}- open `report.html`")

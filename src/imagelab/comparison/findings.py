@@ -9,7 +9,7 @@ import numpy as np
 from imagelab.comparison.mistakes import mistakes_of
 from imagelab.comparison.pairs import Pair, find_pair, p_text
 from imagelab.comparison.training import WHOLE_SECONDS, Configuration
-from imagelab.console import how_many
+from imagelab.console import how_many, printable
 from imagelab.evaluation.significance import SIGNIFICANT, share_differs, shares_differ
 from imagelab.models import BACKBONES
 
@@ -32,7 +32,8 @@ class Finding:
     dataset: str
 
     def __str__(self) -> str:
-        return f"{self.dataset}: {self.text} (see {self.figure.replace('-', ' ')})"
+        """One line, whatever the classes are called."""
+        return printable(f"{self.dataset}: {self.text} (see {self.figure.replace('-', ' ')})")
 
 
 def find(

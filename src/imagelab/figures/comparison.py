@@ -38,9 +38,9 @@ def compressed_plotly() -> bytes:
     return gzip.compress(get_plotlyjs().encode(), mtime=0)
 
 
-def legend_below(pixels: int) -> dict[str, Any]:
-    """A legend below the axis's title; `pixels`: height of the part of the figure that is between the axes."""
-    return {"legend": PLAIN["legend"] | {"y": -72 / pixels}}
+def plain_with_legend_at(y: float) -> dict[str, Any]:
+    """PLAIN with the legend's upper edge at `y`: 0 is the lower end of the axes, 1 the upper."""
+    return PLAIN | {"legend": PLAIN["legend"] | {"y": y}}
 
 
 def in_lines(label: str) -> str:
@@ -70,7 +70,8 @@ def explore_accuracies(accuracies: Mapping[str, Sequence[float]], axis: str) -> 
     )
     figure.update_yaxes(autorange="reversed", automargin=True, ticks="")
     figure.update_xaxes(automargin=True)
-    return figure.update_layout(**PLAIN | legend_below(62 * len(labels) + 98), height=210 + 62 * len(labels))
+    between_axes = 98 + 62 * len(labels)  # pixels; the legend is 72 lower, below the axis's title
+    return figure.update_layout(**plain_with_legend_at(-72 / between_axes), height=112 + between_axes)
 
 
 def explore_all_curves(curves: Mapping[str, Sequence[pd.DataFrame]]) -> go.Figure:
@@ -89,8 +90,7 @@ def explore_all_curves(curves: Mapping[str, Sequence[pd.DataFrame]]) -> go.Figur
                 figure.add_trace(line, row, 1)
     figure.update_yaxes(automargin=True)
     figure.update_xaxes(title_text="epoch", row=4, col=1)
-    legend = {"orientation": "h", "yanchor": "top", "y": -0.06, "x": 0}
-    return figure.update_layout(**PLAIN | {"legend": legend}, height=1100 + 14 * len(curves))
+    return figure.update_layout(**plain_with_legend_at(-0.06), height=1100 + 14 * len(curves))
 
 
 def explore_cost(table: pd.DataFrame) -> go.Figure:
@@ -111,8 +111,7 @@ def explore_cost(table: pd.DataFrame) -> go.Figure:
             figure.add_trace(dot, number, 1)
     figure.update_xaxes(type="log", tickformat="~s", nticks=6, tickangle=-45, automargin=True)
     figure.update_yaxes(tickformat=".3~%", title_text="test accuracy", automargin=True)
-    legend = {"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0}
-    return figure.update_layout(**PLAIN | {"legend": legend}, height=760 + 14 * len(table))
+    return figure.update_layout(**plain_with_legend_at(-0.1), height=760 + 14 * len(table))
 
 
 def explore_class_accuracies(by_class: pd.DataFrame) -> go.Figure:

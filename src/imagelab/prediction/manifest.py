@@ -43,10 +43,13 @@ def manifest_of(settings: PredictSettings, version: VersionInfo, source: Source)
 def begin(shards: ShardFolder, begun: Manifest | None, manifest: Manifest, settings: PredictSettings) -> None:
     """Begin a new output.
 
+    Args:
+        begun: what finished shards there belong to; None: there are none.
+
     Raises:
         SettingsError: there are shards of other images or another model, which must not be lost by mistake.
     """
-    if begun is not None and shards.finished() and not settings.overwrite:
+    if begun is not None and not settings.overwrite:
         what = [f"{key}={begun.get(key)} (now {manifest[key]})" for key in manifest if begun.get(key) != manifest[key]]
         raise SettingsError(
             f"output={settings.output}: another prediction was begun there and is unfinished, with {'; '.join(what)}. "
